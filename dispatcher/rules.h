@@ -1,0 +1,41 @@
+/*
+ * The rules: which event rings whom with which words.
+ *
+ * Owns the compiled rules and recipients of one configuration, the index that finds the few rules an event
+ * can match, and the interest derived from them. Immutable after rules_new. Matching is pure: same event,
+ * same decisions; nothing is sent or stored here.
+ */
+#ifndef DISPATCHER_RULES_H
+#define DISPATCHER_RULES_H
+
+#include <cjson/cJSON.h>
+
+#include "dispatcher/store.h"
+#include "proto/wire.h"
+
+struct rules;
+
+/* Compiles all; every fault is added with file and line, with a caret under the column of an expression's
+ * error. NULL if there are any. */
+struct rules *rules_new(const struct slice *slice, struct faults *faults);
+void rules_free(struct rules **r);
+
+/* Runs the rules on one event and appends a job (JOB_QUEUED, or an end state with its reason) to the list for
+ * each rule and recipient; a recipient named twice by a rule counts once. Job ids are hashed with STORE_ID.
+ * NOW_MS is the store's time. */
+struct rules_jobs {
+    struct store_job *list;
+    size_t count, size;
+};
+void rules_match(struct rules *r, const struct event *event, const struct hash_id *store_id, int64_t now_ms,
+                 struct rules_jobs *out);
+
+/* What these rules can use of BRIDGE's events. NUMBER is set by the caller. */
+void rules_interest(const struct rules *r, const char *bridge, struct wire_interest *out);
+
+/* Adds "rules": [{name, matched, errors, …}] to STATUS; appends metrics (per-rule series only up to 200
+ * rules). */
+void rules_status(struct rules *r, cJSON *status);
+void rules_metrics(struct rules *r, struct buf *out);
+
+#endif

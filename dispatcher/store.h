@@ -1,0 +1,252 @@
+/*
+ * The store: what the dispatcher knows durably. One interface, asynchronous, in units of work.
+ *
+ * A unit (a batch of decided events, a set of outcomes, a claim, a query) is submitted from the loop and
+ * completed in the loop, once, by its `done`; in between it belongs to the store. Whatever has arrived goes
+ * into one transaction, so that a flush is shared under load and paid at once when idle; a unit completes
+ * with STORE_OK only after its transaction is on disk. With any other status nothing of it counts. Units
+ * submitted earlier take effect earlier.
+ *
+ * Rows stand in order of insertion; a job's id is unique. Every row carries a checksum over its fixed fields,
+ * checked before the row is leased; a bad one is set aside as JOB_DAMAGED and named, never sent. Time comes
+ * from the store (store_now_ms): the later of the host's clock and the last recorded time, so it never runs
+ * backwards.
+ */
+#ifndef DISPATCHER_STORE_H
+#define DISPATCHER_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/hash.h"
+#include "proto/slice.h"
+
+/* The life cycle of docs/architecture.md; numbers are on disk and never change their meaning. */
+enum job_state {
+    JOB_QUEUED = 0, /* due at due_ms */
+    JOB_LEASED = 1, /* attempt `attempt` is with a sender, or was when its dispatcher went */
+    JOB_HELD = 2,   /* waits for something else than time */
+    JOB_SENT = 3,   /* the provider accepted it */
+    JOB_DELIVERED = 4,
+    JOB_UNDELIVERED = 5,
+    JOB_SUPPRESSED = 6,
+    JOB_MERGED = 7,
+    JOB_EXPIRED = 8,
+    JOB_CANCELLED = 9,
+    JOB_UNCERTAIN = 10, /* may or may not have been accepted; waits for a person */
+    JOB_DEAD = 11,      /* refused for good; the provider's words are in `reason` */
+    JOB_DAMAGED = 12,   /* the row does not match its checksum */
+    JOB_STATES = 13
+};
+extern const char *const job_state_names[JOB_STATES + 1];
+
+enum job_priority { PRIORITY_CRITICAL, PRIORITY_NORMAL, PRIORITY_BULK };
+
+/* One job = one row. Strings are NUL-terminated and belong to the struct (store_job_free). */
+struct store_job {
+    int64_t row; /* 0 before insertion */
+    /* fixed when the job is committed */
+    struct hash_id id;                                     /* hash of store id, event key, rule, number */
+    struct hash_id event;                                  /* key of the event that caused it */
+    char *bridge, *rule, *provider, *number, *from, *text; /* from may be NULL: the account's */
+    char *item, *container; /* of the event; NULL if none. For cancel-on-delete */
+    enum job_priority priority;
+    bool keep_on_delete; /* a deletion of the item does not cancel it */
+    int64_t event_ms;    /* the Bridge's time of the event */
+    int64_t created_ms;  /* store time */
+    int64_t expires_ms;  /* store time; 0: never */
+    /* what changes */
+    enum job_state state;
+    uint32_t attempt;         /* number of the last attempt; 0: none yet */
+    uint32_t failures;        /* attempts that counted, for back-off and max_attempts */
+    uint32_t generation;      /* of the idx; starts at 1 */
+    bool pinned;              /* an attempt of this generation has no recorded, definite refusal */
+    bool cancel_wanted;       /* cancelled while an attempt was in flight: not to be asked again */
+    int64_t first_attempt_ms; /* store time of the first attempt of this generation; 0: none yet */
+    int64_t due_ms;
+    int64_t finished_ms;
+    char *reason; /* why it stands where it stands; NULL: nothing to say */
+    int32_t code; /* the provider's last code */
+    char *provider_id;
+    int64_t points_micro; /* -1: unknown */
+    int32_t parts;        /* -1: unknown */
+    bool inferred;        /* sent by inference: "already sent" for a generation of unknown outcome */
+};
+void store_job_free(struct store_job *j); /* frees the strings, not the struct */
+
+enum store_status { STORE_OK, STORE_FULL, STORE_FAILED };
+
+enum store_kind {
+    STORE_INTAKE,  /* decided events with their jobs, and a mark */
+    STORE_CHANGES, /* outcomes and other steps of jobs */
+    STORE_CLAIM,   /* lease what is due */
+    STORE_LIST,    /* read jobs */
+    STORE_CANCEL,  /* cancel, retry or otherwise move jobs by hand */
+    STORE_FACT,    /* write a fact */
+    STORE_KINDS
+};
+
+struct store_unit;
+typedef void store_done_fn(struct store_unit *unit, enum store_status status);
+
+struct store_unit {
+    enum store_kind kind;
+    store_done_fn *done;
+    void *arg;               /* the submitter's */
+    struct store_unit *next; /* the store's, while it has the unit */
+};
+
+/* ---- intake ---- */
+enum store_known { STORE_NEW, STORE_KNOWN };
+
+struct store_decision {
+    struct hash_id key;       /* of the event */
+    bool remember;            /* commit the key: it caused something (jobs, suppressions) */
+    const char *deleted_item; /* set for a deletion: cancels queued and held jobs of this item or container
+                                 (on the same bridge), and is remembered, so that a creation that comes later
+                                 is cancelled too */
+    const char *type;
+    int64_t event_ms;
+    struct store_job
+        *jobs; /* state JOB_QUEUED, JOB_LEASED (attempt 1), or an end state such as JOB_SUPPRESSED */
+    size_t jobs_count;
+    /* result */
+    enum store_known known; /* STORE_KNOWN: the key was there, nothing of this decision was written */
+};
+struct store_intake {
+    struct store_unit unit;
+    const char *bridge;
+    int64_t mark_ms; /* becomes the bridge's mark if later than the one stored; -1: none */
+    struct store_decision *decisions;
+    size_t count;
+    /* result: jobs got their row; state JOB_CANCELLED where the item was deleted before; row 0 where the id
+     * was there already */
+    size_t cancelled; /* jobs that deletions of this unit cancelled */
+};
+
+/* ---- changes ---- */
+enum store_step {
+    STEP_ACCEPTED, /* -> sent. Applies from every state but sent, delivered, undelivered; whatever the attempt
+                    */
+    STEP_RETRY,    /* leased -> queued, due_ms, generation, pinned, failures as given */
+    STEP_RETURN,   /* leased -> queued: the attempt did not happen; attempt number stays used */
+    STEP_END,      /* leased -> `state` (dead, expired, uncertain, cancelled) with reason */
+};
+struct store_change {
+    struct hash_id job;
+    int64_t row;      /* 0: look up by id */
+    uint32_t attempt; /* STEP_RETRY, _RETURN and _END apply only to this attempt of a leased job */
+    enum store_step step;
+    enum job_state state; /* for STEP_END */
+    uint32_t failures, generation;
+    bool pinned, inferred;
+    int64_t due_in_ms; /* from now, store time */
+    const char *reason, *provider_id;
+    int32_t code, parts;
+    int64_t points_micro;
+    /* result */
+    bool applied;
+    enum job_state was; /* the state before */
+};
+struct store_changes {
+    struct store_unit unit;
+    struct store_change *changes;
+    size_t count;
+};
+
+/* ---- claim ---- */
+/* Leases up to LIMIT due jobs of PROVIDER by priority, then due time, then row: state JOB_LEASED, attempt +
+ * 1, first_attempt_ms set if 0. Jobs found past their time are ended instead (expired; uncertain when
+ * pinned), and so are pinned jobs past the 23-hour window (uncertain); those come back too, with their end
+ * state. Jobs whose number is in `avoid` are passed over. */
+struct store_claim {
+    struct store_unit unit;
+    const char *provider;
+    size_t limit;
+    bool no_pinned; /* the host's clock is behind the store's: ask nothing again */
+    /* result; free each and the array */
+    struct store_job *jobs;
+    size_t count;
+    int64_t next_due_in_ms; /* when the next queued job of this provider is due; -1: none */
+};
+
+/* ---- list ---- */
+struct store_filter {
+    uint32_t states;  /* bit mask of 1u << job_state; 0: all */
+    const char *rule; /* NULL: any */
+    const char *id;   /* NULL, or 32 hex digits, or a prefix of at least 6 */
+    const char *provider;
+    size_t limit;       /* at most 10 000 */
+    int64_t before_row; /* newest first, below this row; 0: from the newest */
+};
+struct store_list {
+    struct store_unit unit;
+    struct store_filter filter;
+    struct store_job *jobs; /* result; free each and the array */
+    size_t count;
+};
+
+/* ---- by hand ---- */
+enum store_hand {
+    HAND_CANCEL, /* queued, held -> cancelled (pinned: uncertain). Leased: cancel_wanted */
+    HAND_RETRY,  /* dead, expired, cancelled, uncertain -> queued now with a new generation and no pin: the
+                    operator says so */
+    HAND_SENT,   /* uncertain -> sent: the operator knows */
+    HAND_DROP,   /* uncertain -> dead: the operator gives up */
+};
+struct store_by_hand {
+    struct store_unit unit;
+    struct store_filter filter; /* what it applies to */
+    enum store_hand hand;
+    const char *who; /* for the reason, "by uid 0" */
+    size_t changed;  /* result */
+};
+
+/* ---- facts: small named texts (line stops, pauses, marks, settings) ---- */
+struct store_fact {
+    struct store_unit unit;
+    const char *name;
+    const char *value; /* NULL removes */
+};
+
+struct store;
+
+/* State of the store as a whole, for readiness, status and metrics. Read from the loop. */
+struct store_health {
+    bool accepting;      /* intake is open: enough space, last commit succeeded */
+    const char *trouble; /* fixed phrase; NULL: none */
+    uint64_t commits, units, failed_commits;
+    uint64_t commit_us_last, commit_us_max; /* max of the last minute */
+    uint64_t queued_units;                  /* submitted, not yet completed */
+    uint64_t db_bytes, wal_bytes, free_bytes;
+    uint64_t jobs[JOB_STATES];
+    int64_t oldest_due_ms;        /* due_ms of the oldest due queued job; 0: none */
+    uint64_t unread_transactions; /* lost to damage found at open */
+    bool was_damaged;
+};
+
+/* Opens (making it if missing) the store that the dispatcher block's `store` names; recovers; starts its
+ * thread. NULL with faults added if it cannot: another process holds it, a newer schema, no rights, no space.
+ */
+struct store *store_open(const struct slice_block *dispatcher, struct faults *faults);
+/* Called whenever `accepting` or `trouble` changed. */
+void store_on_health(struct store *s, void (*fn)(void *arg), void *arg);
+void store_health(struct store *s, struct store_health *out);
+/* This store's identity, made with it or set by `installation`. */
+const struct hash_id *store_identity(const struct store *s);
+int64_t store_now_ms(struct store *s);
+/* By how much the host's clock is behind the store's; 0 if it is not. */
+int64_t store_clock_behind_ms(struct store *s);
+/* The mark of a bridge, -1 if none. As of the last completed unit. */
+int64_t store_mark_ms(struct store *s, const char *bridge);
+/* Value of a fact as of the last completed unit; NULL if none. Valid until the next loop pass. */
+const char *store_fact(struct store *s, const char *name);
+/* Jobs that were leased when the last dispatcher went; given once, at start. Free each and the array. */
+struct store_job *store_take_leased(struct store *s, size_t *count);
+
+void store_submit(struct store *s, struct store_unit *unit);
+/* Completes what was submitted, flushes, gives up the lock. */
+void store_close(struct store **s);
+
+#endif
