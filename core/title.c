@@ -10,6 +10,7 @@
 static struct {
     char *start;
     size_t size;
+    char **arguments; /* kept reachable */
 } area;
 
 char **title_setup(int argc, char **argv)
@@ -33,6 +34,7 @@ char **title_setup(int argc, char **argv)
     environ = env;
     area.start = start;
     area.size = (size_t)(end - start);
+    area.arguments = copy;
     return copy;
 }
 
