@@ -78,7 +78,8 @@ void event_pack(const struct event *e, const cJSON *data, struct buf *out);
 /* JSON <-> msgpack with the depth bound above; whole numbers within +-2^53 become integers. */
 void event_json_to_msgpack(msgpack_packer *packer, const cJSON *json, unsigned depth_left);
 cJSON *event_msgpack_to_json(const msgpack_object *object);
-/* Parses bounded, valid-UTF-8 JSON text: replaces \u0000 by \ufffd, refuses nesting beyond 256. NULL if not.
+/* Parses bounded, valid-UTF-8 JSON text. What cJSON cannot carry is replaced, never refused: \u0000 and half
+ * a surrogate pair become \ufffd, and containers nested too deep become empty. NULL if the text is not JSON.
  */
 cJSON *event_parse_json(const char *text, size_t len);
 
