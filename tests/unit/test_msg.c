@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <sodium.h>
 
+#include "proto/slice.h"
 #include "proto/wire.h"
 
 static void fields_come_back_in_order(void **state)

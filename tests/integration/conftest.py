@@ -1,0 +1,164 @@
+"""Fixtures: a directory of its own for each test, the simulators, and the real programs on top of them.
+
+Everything polls with a limit; nothing sleeps for a fixed time. On failure the logs of all processes are printed.
+"""
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+BIN = Path(os.environ.get("BRIDGEBELL_BIN", Path(__file__).resolve().parents[2] / "build/release/bin"))
+POLL_S = 0.02
+
+
+def until(what, condition, limit_s=20.0):
+    """Returns the first true value of condition(); fails with WHAT after LIMIT_S."""
+    end = time.monotonic() + limit_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            pytest.fail(f"waited {limit_s} s for: {what}")
+        time.sleep(POLL_S)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def children_of(pid):
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(word) for word in text.split()]
+
+
+def title_of(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+    except OSError:
+        return ""
+
+
+class Bell:
+    """The running product: `bridgebell run` with its children, in a directory of its own."""
+
+    def __init__(self, directory, config=None):
+        self.dir = Path(directory)
+        self.runtime = self.dir / "run"
+        self.config = self.dir / "bridgebell.conf"
+        self.log = self.dir / "bridgebell.log"
+        self.process = None
+        self.port = free_port()
+        if config is not None:
+            self.write(config)
+
+    def write(self, rules_and_more):
+        """Writes the configuration: the common part plus what the test adds."""
+        self.config.write_text(
+            f'runtime_dir = "{self.runtime}"\n'
+            f'metrics {{ listen = "127.0.0.1:{self.port}" }}\n'
+            + rules_and_more)
+
+    def start(self, ready=True):
+        out = open(self.log, "ab")
+        self.process = subprocess.Popen([BIN / "bridgebell", "run", "-c", self.config], stdout=out, stderr=out,
+                                        stdin=subprocess.DEVNULL, cwd=self.dir)
+        out.close()
+        if ready:
+            until("the dispatcher's door", lambda: self.http("/healthz")[0] == 200, 30)
+        return self
+
+    def stop(self, sig=signal.SIGTERM, limit_s=40):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(sig)
+            self.process.wait(limit_s)
+        return self.process.returncode if self.process else None
+
+    def kill_everything(self):
+        if not self.process:
+            return
+        pids = children_of(self.process.pid) + [self.process.pid]
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait(10)
+
+    def child(self, role, limit_s=20):
+        """The pid of the first child whose title names ROLE."""
+        def find():
+            for pid in children_of(self.process.pid):
+                if f"bridgebell: {role}" in title_of(pid):
+                    return pid
+            return None
+        return until(f"a {role}", find, limit_s)
+
+    def cli(self, *words, check=True, env=None, stdin=None):
+        done = subprocess.run([BIN / "bridgebell", words[0], "-c", self.config, *words[1:]], capture_output=True,
+                              text=True, timeout=60, env=env, input=stdin)
+        if check and done.returncode != 0:
+            pytest.fail(f"bridgebell {' '.join(words)} gave {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done
+
+    def status(self):
+        return json.loads(self.cli("status", "--json").stdout)
+
+    def http(self, path):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def log_text(self):
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def wait_log(self, text, limit_s=20):
+        return until(f"the log to say {text!r}", lambda: text in self.log_text(), limit_s)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.when == "call" and report.failed and "tmp_path" in item.funcargs:
+        for log in sorted(Path(item.funcargs["tmp_path"]).rglob("*.log")):
+            text = log.read_text(errors="replace")
+            report.sections.append((str(log.name), text[-12000:]))
+
+
+@pytest.fixture
+def bell(tmp_path):
+    bells = []
+
+    def make(config, name="bell"):
+        directory = tmp_path / name
+        directory.mkdir(exist_ok=True)
+        one = Bell(directory, config)
+        bells.append(one)
+        return one
+
+    yield make
+    for one in bells:
+        try:
+            one.stop(limit_s=40)
+        except subprocess.TimeoutExpired:
+            one.kill_everything()
+            pytest.fail("bridgebell did not stop within its time")
+        text = one.log_text()
+        for word in ("AddressSanitizer", "runtime error:", "LeakSanitizer", "panic:"):
+            assert word not in text, f"{word} in the log"
