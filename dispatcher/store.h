@@ -72,6 +72,7 @@ struct store_job {
     int64_t points_micro; /* -1: unknown */
     int32_t parts;        /* -1: unknown */
     bool inferred;        /* sent by inference: "already sent" for a generation of unknown outcome */
+    bool gone;            /* result of an intake: its item was deleted before, it is JOB_CANCELLED */
 };
 void store_job_free(struct store_job *j); /* frees the strings, not the struct */
 
@@ -93,8 +94,10 @@ typedef void store_done_fn(struct store_unit *unit, enum store_status status);
 struct store_unit {
     enum store_kind kind;
     store_done_fn *done;
-    void *arg;               /* the submitter's */
-    struct store_unit *next; /* the store's, while it has the unit */
+    void *arg; /* the submitter's */
+    /* the store's, while it has the unit */
+    struct store_unit *next;
+    enum store_status status;
 };
 
 /* ---- intake ---- */
@@ -104,8 +107,9 @@ struct store_decision {
     struct hash_id key;       /* of the event */
     bool remember;            /* commit the key: it caused something (jobs, suppressions) */
     const char *deleted_item; /* set for a deletion: cancels queued and held jobs of this item or container
-                                 (on the same bridge), and is remembered, so that a creation that comes later
-                                 is cancelled too */
+                                 (on the same bridge; leased ones are not asked again), and is remembered, so
+                                 that a creation that comes later is cancelled too. Jobs of the decision
+                                 itself tell of the deletion: they are inserted with keep_on_delete */
     const char *type;
     int64_t event_ms;
     struct store_job
@@ -114,6 +118,8 @@ struct store_decision {
     /* result */
     enum store_known known; /* STORE_KNOWN: the key was there, nothing of this decision was written */
 };
+/* A unit that brings only a mark may complete up to a second before the mark is on disk: a mark that is lost
+ * costs catch-up and nothing else. */
 struct store_intake {
     struct store_unit unit;
     const char *bridge;
@@ -129,9 +135,11 @@ struct store_intake {
 enum store_step {
     STEP_ACCEPTED, /* -> sent. Applies from every state but sent, delivered, undelivered; whatever the attempt
                     */
-    STEP_RETRY,    /* leased -> queued, due_ms, generation, pinned, failures as given */
-    STEP_RETURN,   /* leased -> queued: the attempt did not happen; attempt number stays used */
-    STEP_END,      /* leased -> `state` (dead, expired, uncertain, cancelled) with reason */
+    STEP_RETRY,  /* leased -> queued, due_ms, generation, pinned, failures as given; a new generation forgets
+                    when the first attempt was. With cancel_wanted -> cancelled (uncertain when pinned) */
+    STEP_RETURN, /* leased -> queued: the attempt did not happen; attempt number stays used. With
+                    cancel_wanted as above */
+    STEP_END,    /* leased -> `state` (dead, expired, uncertain, cancelled) with reason */
 };
 struct store_change {
     struct hash_id job;
@@ -148,6 +156,7 @@ struct store_change {
     /* result */
     bool applied;
     enum job_state was; /* the state before */
+    enum job_state now; /* the state after */
 };
 struct store_changes {
     struct store_unit unit;
@@ -159,7 +168,8 @@ struct store_changes {
 /* Leases up to LIMIT due jobs of PROVIDER by priority, then due time, then row: state JOB_LEASED, attempt +
  * 1, first_attempt_ms set if 0. Jobs found past their time are ended instead (expired; uncertain when
  * pinned), and so are pinned jobs past the 23-hour window (uncertain); those come back too, with their end
- * state. Jobs whose number is in `avoid` are passed over. */
+ * state, at most STORE_CLAIM_ENDED of them. LIMIT 0 only ends. */
+enum { STORE_CLAIM_ENDED = 1000 };
 struct store_claim {
     struct store_unit unit;
     const char *provider;
@@ -172,12 +182,13 @@ struct store_claim {
 };
 
 /* ---- list ---- */
+enum { STORE_LIST_MAX = 10000 };
 struct store_filter {
     uint32_t states;  /* bit mask of 1u << job_state; 0: all */
     const char *rule; /* NULL: any */
     const char *id;   /* NULL, or 32 hex digits, or a prefix of at least 6 */
     const char *provider;
-    size_t limit;       /* at most 10 000 */
+    size_t limit;       /* at most and, if 0, STORE_LIST_MAX */
     int64_t before_row; /* newest first, below this row; 0: from the newest */
 };
 struct store_list {
@@ -227,9 +238,10 @@ struct store_health {
 };
 
 /* Opens (making it if missing) the store that the dispatcher block's `store` names; recovers; starts its
- * thread. NULL with faults added if it cannot: another process holds it, a newer schema, no rights, no space.
- */
-struct store *store_open(const struct slice_block *dispatcher, struct faults *faults);
+ * thread. Reads store, retention, log_limit and min_free of that block and `installation` of the top-level
+ * one. Waits up to ten seconds for a leaving predecessor. NULL with faults added if it cannot: another
+ * process holds it, a newer schema, no rights, no space. */
+struct store *store_open(const struct slice *slice, struct faults *faults);
 /* Called whenever `accepting` or `trouble` changed. */
 void store_on_health(struct store *s, void (*fn)(void *arg), void *arg);
 void store_health(struct store *s, struct store_health *out);
@@ -246,7 +258,7 @@ const char *store_fact(struct store *s, const char *name);
 struct store_job *store_take_leased(struct store *s, size_t *count);
 
 void store_submit(struct store *s, struct store_unit *unit);
-/* Completes what was submitted, flushes, gives up the lock. */
+/* Completes what was submitted (their `done` run in here), flushes, gives up the lock. Not from a `done`. */
 void store_close(struct store **s);
 
 #endif
