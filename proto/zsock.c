@@ -30,6 +30,7 @@ struct zsock {
 };
 
 static void *context;
+static int open_sockets;
 
 static void *get_context(void)
 {
@@ -119,6 +120,7 @@ struct zsock *zsock_new(enum zsock_kind kind, zsock_fn *received, void *arg)
     z->socket = zmq_socket(get_context(), zmq_types[kind]);
     if (!z->socket)
         panic("zmq_socket: %s", zmq_strerror(zmq_errno()));
+    open_sockets++;
     zmq_msg_init(&z->frame);
     set_int(z, ZMQ_SNDHWM, HIGH_WATER);
     set_int(z, ZMQ_RCVHWM, HIGH_WATER);
@@ -189,13 +191,15 @@ void zsock_free(struct zsock **z, int linger_ms)
     set_int(*z, ZMQ_LINGER, linger_ms);
     zmq_msg_close(&(*z)->frame);
     zmq_close((*z)->socket);
+    open_sockets--;
     free(*z);
     *z = NULL;
 }
 
 void zsock_shutdown(void)
 {
-    if (context)
+    /* Ending the context waits for its sockets; one left open must not keep a process from leaving. */
+    if (context && open_sockets == 0)
         zmq_ctx_term(context);
     context = NULL;
 }

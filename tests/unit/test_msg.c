@@ -74,7 +74,8 @@ static void malformed_bytes_are_refused(void **state)
     assert_true(msg_well_formed(deep + 64 - 32, 32));
 }
 
-/* Whatever the walk lets through, the unpacker must take, and the other way round for what it refuses first. */
+/* Whatever the walk lets through, the unpacker must take, and the other way round for what it refuses first.
+ */
 static void random_bytes_never_disagree(void **state)
 {
     (void)state;
@@ -102,10 +103,22 @@ static void grants_and_results_survive_the_wire(void **state)
     msg_in_init(&in);
     struct wire_grant_job jobs[2] = {{{{1}}, 1, 1, msg_str_of("+48500500500")},
                                      {{{2}}, 3, 2, msg_str_of("+48500500501")}};
-    struct wire_grant g = {.provider = msg_str_of("p"), .stamp = 5, .start_by_ms = 9, .expires_in_s = -1,
-                           .text = msg_str_of("hello"), .jobs = jobs, .count = 2};
-    struct wire_result r = {.job = {{7}}, .attempt = 2, .outcome = WIRE_REFUSED, .class = WIRE_PER_NUMBER,
-                            .code = 13, .http_status = 200, .retry_after_ms = -1, .points_micro = -1, .parts = -1,
+    struct wire_grant g = {.provider = msg_str_of("p"),
+                           .stamp = 5,
+                           .start_by_ms = 9,
+                           .expires_in_s = -1,
+                           .text = msg_str_of("hello"),
+                           .jobs = jobs,
+                           .count = 2};
+    struct wire_result r = {.job = {{7}},
+                            .attempt = 2,
+                            .outcome = WIRE_REFUSED,
+                            .class = WIRE_PER_NUMBER,
+                            .code = 13,
+                            .http_status = 200,
+                            .retry_after_ms = -1,
+                            .points_micro = -1,
+                            .parts = -1,
                             .words = msg_str_of("no")};
     msg_begin(&out, WIRE_GRANTS, 2);
     wire_put_grant(&out, &g);
@@ -166,8 +179,8 @@ static void slices_survive_the_wire(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fields_come_back_in_order),      cmocka_unit_test(malformed_bytes_are_refused),
-        cmocka_unit_test(random_bytes_never_disagree),    cmocka_unit_test(grants_and_results_survive_the_wire),
+        cmocka_unit_test(fields_come_back_in_order),   cmocka_unit_test(malformed_bytes_are_refused),
+        cmocka_unit_test(random_bytes_never_disagree), cmocka_unit_test(grants_and_results_survive_the_wire),
         cmocka_unit_test(slices_survive_the_wire),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
