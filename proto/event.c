@@ -403,6 +403,8 @@ static const char *unique_text(const cJSON *data, const char *name, int64_t time
         return scratch;
     }
     const cJSON *v = cJSON_GetObjectItemCaseSensitive(data, name);
+    if (!v)
+        return NULL;
     if (cJSON_IsString(v))
         return v->valuestring;
     if (!cJSON_IsNumber(v))

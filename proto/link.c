@@ -430,10 +430,11 @@ void link_server_free(struct link_server **p)
     if (!s)
         return;
     *p = NULL;
-    while (s->peers) {
+    for (struct server_peer *peer = s->peers, *next; peer; peer = next) {
+        next = peer->next;
         begin_plain(&s->out, LINK_BYE);
-        server_send_raw(s, &s->peers->peer.address, &s->out);
-        remove_peer(s, s->peers);
+        server_send_raw(s, &peer->peer.address, &s->out);
+        remove_peer(s, peer);
     }
     loop_timer_free(&s->tick);
     zsock_free(&s->socket, 200);

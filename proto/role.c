@@ -300,10 +300,10 @@ static void on_slice(struct msg_fields *f)
     bool validate_only = msg_get_bool(f);
     bool has_door = msg_get_bool(f);
     struct slice *slice = slice_unpack(f);
-    if (child.slice || !instance || !slice || !msg_end(f))
+    if (child.slice || !slice || !msg_end(f))
         panic("the master sent a malformed slice");
     child.slice = slice;
-    begin_work(instance, validate_only, has_door);
+    begin_work(instance ? instance : "", validate_only, has_door);
     free(instance);
 }
 

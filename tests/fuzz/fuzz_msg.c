@@ -38,7 +38,8 @@ static void read_result(struct msg_fields *f)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const readers[])(struct msg_fields *) = {read_slice, read_interest, read_grant, read_result};
+    static void (*const readers[])(struct msg_fields *) = {read_slice, read_interest, read_grant,
+                                                           read_result};
     struct msg_in in;
     msg_in_init(&in);
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {

@@ -1,4 +1,5 @@
-/* Runs a fuzz driver on every file of the directories named, where libFuzzer is not linked. Fails if there is none. */
+/* Runs a fuzz driver on every file of the directories named, where libFuzzer is not linked. Fails if there is
+ * none. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
