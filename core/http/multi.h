@@ -9,6 +9,7 @@
 #define CORE_HTTP_MULTI_H
 
 #include <curl/curl.h>
+#include <stdbool.h>
 
 struct multi;
 /* The transfer of EASY is over; never called from inside multi_add. EASY stays in the multi (a handle made
@@ -23,6 +24,7 @@ void multi_free(struct multi **m);
 void multi_prepare(struct multi *m, CURL *easy);
 /* Starts the transfer and carries it as far as it goes without waiting. 0 or -1. */
 int multi_add(struct multi *m, CURL *easy);
-void multi_remove(struct multi *m, CURL *easy);
+/* REPORTED: the done function was called for this transfer. */
+void multi_remove(struct multi *m, CURL *easy, bool reported);
 
 #endif
