@@ -458,6 +458,19 @@ static parsed unknown_function(struct parser *p, const struct token *name, bool 
     return late(p, name->offset, "unknown function '%s()'", word);
 }
 
+/* An unknown name is reported before its arguments, which may be unknown because of it: "exist(x, ...)" binds
+ * no x. */
+static bool name_is_callable(struct parser *p, const struct token *name, bool method)
+{
+    const char *text = p->source + name->offset;
+    if (builtin_find(text, name->length) != NULL || (!method && find_function(p, text, name->length) != NULL))
+        return true;
+    if (p->env != NULL && p->env->unchecked)
+        return true;
+    unknown_function(p, name, method);
+    return false;
+}
+
 /* A call whose arguments are parsed; the receiver, if there is one, is the first child. */
 static parsed resolve_call(struct parser *p, const struct token *name, bool method,
                            const struct children *children)
@@ -684,7 +697,7 @@ static parsed parse_call(struct parser *p, const struct token *name)
         return parse_has(p, name);
     if ((p->flags & COMPILE_ALLOW_UNSAFE) != 0 && lexer_is(p->source, name, "unsafe"))
         return parse_unsafe(p, name);
-    if (!parse_arguments(p, &children, ')', "')'"))
+    if (!name_is_callable(p, name, false) || !parse_arguments(p, &children, ')', "')'"))
         return NULL;
     return resolve_call(p, name, false, &children);
 }
@@ -781,7 +794,8 @@ static parsed parse_selection(struct parser *p, parsed from)
     if (macro != NULL)
         return parse_macro(p, macro, from, name);
     struct children children = {0};
-    if (!add_child(p, &children, from) || !parse_arguments(p, &children, ')', "')'"))
+    if (!name_is_callable(p, name, true) || !add_child(p, &children, from) ||
+        !parse_arguments(p, &children, ')', "')'"))
         return NULL;
     return resolve_call(p, name, true, &children);
 }
