@@ -72,6 +72,7 @@ struct store_job {
     int64_t points_micro; /* -1: unknown */
     int32_t parts;        /* -1: unknown */
     bool inferred;        /* sent by inference: "already sent" for a generation of unknown outcome */
+    uint64_t received_ns; /* in memory only: when the listener got the event, monotonic; 0: not known */
     bool gone;            /* result of an intake: its item was deleted before, it is JOB_CANCELLED */
 };
 void store_job_free(struct store_job *j); /* frees the strings, not the struct */
@@ -98,6 +99,7 @@ struct store_unit {
     /* the store's, while it has the unit */
     struct store_unit *next;
     enum store_status status;
+    bool again; /* wants another transaction before it is complete */
 };
 
 /* ---- intake ---- */
@@ -155,7 +157,7 @@ struct store_change {
     int64_t points_micro;
     /* result */
     bool applied;
-    enum job_state was; /* the state before */
+    enum job_state was; /* the state before; JOB_STATES if there is no such job */
     enum job_state now; /* the state after */
 };
 struct store_changes {
@@ -168,7 +170,7 @@ struct store_changes {
 /* Leases up to LIMIT due jobs of PROVIDER by priority, then due time, then row: state JOB_LEASED, attempt +
  * 1, first_attempt_ms set if 0. Jobs found past their time are ended instead (expired; uncertain when
  * pinned), and so are pinned jobs past the 23-hour window (uncertain); those come back too, with their end
- * state, at most STORE_CLAIM_ENDED of them. LIMIT 0 only ends. */
+ * state, at most STORE_CLAIM_ENDED of them. */
 enum { STORE_CLAIM_ENDED = 1000 };
 struct store_claim {
     struct store_unit unit;
@@ -195,14 +197,15 @@ struct store_list {
     struct store_unit unit;
     struct store_filter filter;
     struct store_job *jobs; /* result; free each and the array */
-    size_t count;
+    size_t count, size;
+    int64_t cursor; /* the store's: looked at down to this row; 0 at first */
 };
 
 /* ---- by hand ---- */
 enum store_hand {
     HAND_CANCEL, /* queued, held -> cancelled (pinned: uncertain). Leased: cancel_wanted */
     HAND_RETRY,  /* dead, expired, cancelled, uncertain -> queued now with a new generation and no pin: the
-                    operator says so */
+                    operator says so. One that is past its time gets as long again as it had */
     HAND_SENT,   /* uncertain -> sent: the operator knows */
     HAND_DROP,   /* uncertain -> dead: the operator gives up */
 };
@@ -210,7 +213,7 @@ struct store_by_hand {
     struct store_unit unit;
     struct store_filter filter; /* what it applies to */
     enum store_hand hand;
-    const char *who; /* for the reason, "by uid 0" */
+    const char *who; /* for the reason, "by uid 0"; NULL: nobody is named */
     size_t changed;  /* result */
 };
 

@@ -1,0 +1,173 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "dispatcher/queue_private.h"
+
+static const double pace_window_ms = 50;
+
+void queue_paced(struct lane *lane, size_t requests, uint64_t now_us)
+{
+    double passed_ms = now_us > lane->pace_us ? (double)(now_us - lane->pace_us) / 1000 : 0;
+    lane->pace_us = now_us;
+    lane->pace = lane->pace * exp(-passed_ms / pace_window_ms) + (double)requests / pace_window_ms;
+}
+
+/* Under load leases are made ahead of the credit, so that senders do not wait for a commit. */
+static double requests_ahead(struct lane *lane, uint64_t now_us)
+{
+    queue_paced(lane, 0, now_us);
+    return fmin(floor(lane->pace * QUEUE_AHEAD_MS), QUEUE_AHEAD_MAX);
+}
+
+/* Requests that the senders of one host can take, within its slots. */
+static double host_room(struct lane *lane, struct line_host *h, double ahead, struct queue_now now)
+{
+    double credit = 0;
+    bool any = false;
+    struct queue_sender *s;
+    LIST_FOREACH(s, &lane->queue->senders, link)
+    {
+        if (strcmp(s->peer->host, h->host) != 0)
+            continue;
+        any = true;
+        credit += (double)queue_credit(s, now.ms);
+    }
+    if (!any)
+        return 0;
+    double slots = (double)limiter_free(&h->limiter, now.us) +
+                   floor(limiter_coming(&h->limiter, (uint64_t)QUEUE_AHEAD_MS * 1000));
+    return fmin(credit + ahead, slots);
+}
+
+static bool trial_under_way(const struct lane *lane)
+{
+    const struct lease *last = TAILQ_LAST(&lane->granted, lease_list);
+    return lane->promised || lane->ready.jobs || (last && last->granted_ms >= lane->line.opened_ms);
+}
+
+size_t queue_room(struct lane *lane, enum job_priority priority, struct queue_now now)
+{
+    if (lane->ready.jobs >= QUEUE_READY_MAX)
+        return 0;
+    double ahead = requests_ahead(lane, now.us);
+    double room = 0;
+    for (size_t i = 0; i < lane->line.hosts_count; i++)
+        room += host_room(lane, &lane->line.hosts[i], ahead, now);
+    double taken = (double)(lane->promised + ready_count(&lane->ready, priority));
+    if (room <= taken)
+        return 0;
+    if (lane->line.trial)
+        return trial_under_way(lane) ? 0 : 1;
+    return (size_t)fmin(room - taken, QUEUE_CLAIM_MAX);
+}
+
+void queue_lease(struct lane *lane, struct lease *l, uint64_t now_ms)
+{
+    l->owner = lane;
+    leases_add(lane->queue->leases, l);
+    ready_add(&lane->ready, l, now_ms);
+}
+
+/* ---- claims ---- */
+
+/* Jobs for ROOM requests: jobs of equal text share one, and how many do is known from the last ones. A few
+ * more than that are asked for, because only jobs that were fetched can be found alike. */
+static size_t claim_limit(const struct lane *lane, size_t room)
+{
+    if (lane->line.trial)
+        return 1;
+    enum { LOOK_FURTHER = 8 };
+    double jobs = ceil((double)room * lane->jobs_per_request * (lane->jobs_per_request > 1 ? 1.25 : 1));
+    size_t least = lane->line.batch < LOOK_FURTHER ? lane->line.batch : LOOK_FURTHER;
+    size_t limit = jobs < (double)least ? least : (size_t)fmin(jobs, QUEUE_CLAIM_MAX);
+    size_t left = QUEUE_READY_MAX - lane->ready.jobs;
+    return limit < left ? limit : left;
+}
+
+/* Takes one job of a claim's result over. Returns true if it is leased. */
+static bool take_claimed(struct lane *lane, const struct store_job *job, uint64_t now_ms)
+{
+    if (job->state == JOB_LEASED) {
+        queue_lease(lane, lease_new(job), now_ms);
+        return true;
+    }
+    queue_ended(lane->queue, job);
+    return false;
+}
+
+/* What the claim says about what is still in the store. */
+static void note_due(struct lane *lane, const struct store_claim *claim, size_t leased, uint64_t now_ms)
+{
+    if (leased == claim->limit) {
+        enum job_priority last = claim->jobs[claim->count - 1].priority;
+        lane->due_ms = now_ms;
+        lane->backlog_top = last < lane->stirred_top ? last : lane->stirred_top;
+        return;
+    }
+    lane->due_ms = UINT64_MAX;
+    if (claim->next_due_in_ms > 0)
+        lane->due_ms = now_ms + (uint64_t)claim->next_due_in_ms;
+    else if (claim->next_due_in_ms == 0)
+        lane->due_ms = now_ms + (claim->count ? 0 : QUEUE_IDLE_CLAIM_MS);
+    if (lane->stirred_ms < lane->due_ms)
+        lane->due_ms = lane->stirred_ms;
+    lane->backlog_top = PRIORITY_CRITICAL;
+}
+
+static void on_claim_done(struct store_unit *unit, enum store_status status)
+{
+    struct lane *lane = unit->arg;
+    struct store_claim *claim = lane->claim;
+    struct queue *q = lane->queue;
+    uint64_t now_ms = clock_boot_ms();
+    lane->claim = NULL;
+    if (status == STORE_OK) {
+        size_t leased = 0;
+        for (size_t i = 0; i < claim->count; i++)
+            leased += take_claimed(lane, &claim->jobs[i], now_ms);
+        q->count.claimed += leased;
+        if (claim->limit)
+            note_due(lane, claim, leased, now_ms);
+        for (size_t i = 0; i < claim->count; i++)
+            store_job_free(&claim->jobs[i]);
+        free(claim->jobs);
+    } else {
+        q->trouble_ms = now_ms + QUEUE_TROUBLE_MS;
+    }
+    free(claim);
+    queue_wake(q);
+}
+
+static void submit_claim(struct lane *lane, size_t limit, uint64_t now_ms)
+{
+    struct store *store = lane->queue->store;
+    struct store_claim *claim = xcalloc(1, sizeof *claim);
+    claim->unit = (struct store_unit){.kind = STORE_CLAIM, .done = on_claim_done, .arg = lane};
+    claim->provider = lane->line.name;
+    claim->limit = limit;
+    claim->no_pinned = store_clock_behind_ms(store) > QUEUE_CLOCK_BEHIND_MS;
+    lane->claim = claim;
+    lane->stirred_ms = UINT64_MAX;
+    lane->stirred_top = PRIORITY_BULK;
+    lane->ending_ms = now_ms + QUEUE_ENDING_MS;
+    lane->queue->count.claims++;
+    store_submit(store, &claim->unit);
+}
+
+/* The priority of what waits decides whose place in front it may take: what is ready but less urgent does
+ * not count. */
+void queue_claim(struct lane *lane, struct queue_now now)
+{
+    if (lane->claim || !queue_may_lease(lane->queue, now.ms))
+        return;
+    bool due = line_is_open(&lane->line) && lane->due_ms <= now.ms;
+    size_t room = due ? queue_room(lane, lane->backlog_top, now) : 0;
+    if (room)
+        submit_claim(lane, claim_limit(lane, room), now.ms);
+    else if (lane->ending_ms <= now.ms)
+        submit_claim(lane, 0, now.ms);
+}

@@ -1,0 +1,203 @@
+/*
+ * What the parts of the scheduler share; nobody else includes this.
+ *
+ * queue.c        life, the pass, offers, the operator's hand
+ * queue_claim.c  how much may be leased now, and fetching it from the store
+ * queue_grant.c  senders, their credit, and grants
+ * queue_result.c results, leases that ran out, changes and their commit
+ * queue_report.c status and metrics
+ *
+ * A lane is a line with its work: what is ready to leave, what is granted, what is known to be due. All times
+ * are on the boot-time clock unless the name says otherwise.
+ */
+#ifndef DISPATCHER_QUEUE_PRIVATE_H
+#define DISPATCHER_QUEUE_PRIVATE_H
+
+#include <event2/event.h>
+
+#include "core/metrics.h"
+#include "dispatcher/lease.h"
+#include "dispatcher/line.h"
+#include "dispatcher/meter.h"
+#include "dispatcher/outcome.h"
+#include "dispatcher/queue.h"
+#include "dispatcher/ready.h"
+
+enum {
+    QUEUE_CLAIM_MAX = 512,       /* jobs in one claim */
+    QUEUE_READY_MAX = 1024,      /* leased jobs of a line that wait for a sender */
+    QUEUE_AHEAD_MAX = 256,       /* requests fetched beyond the credit that is there */
+    QUEUE_AHEAD_MS = 30,         /* for so long at the present pace */
+    QUEUE_READY_WAIT_MS = 10000, /* a leased job that could not leave for so long goes back */
+    QUEUE_GRANTS_MAX = 256,      /* in one message */
+    QUEUE_TROUBLE_MS = 1000,     /* pause after the store refused something */
+    QUEUE_IDLE_CLAIM_MS = 1000,  /* no claim sooner after one that found nothing though something was due */
+    QUEUE_ENDING_MS = 30000,     /* how often a line that is not open looks for jobs whose time is over */
+    QUEUE_CLOCK_BEHIND_MS = 60000,
+    QUEUE_REST_MIN_MS = 20, /* of a sender that gave jobs back unsent */
+    QUEUE_REST_MAX_MS = 2000,
+    QUEUE_STREAM_KEEP_MS = 600000,
+    QUEUE_STATS_MAX = 128, /* values kept of one sender */
+};
+
+struct lane {
+    struct queue *queue;
+    struct line line;
+    struct ready ready;
+    struct lease_list granted; /* in order of deadline: all leases of a line last equally long */
+    size_t granted_count;
+    size_t promised;               /* requests of offers whose commit is under way */
+    uint64_t due_ms;               /* something may be due from then on; UINT64_MAX: nothing known */
+    enum job_priority backlog_top; /* no job that waits in the store is more urgent, when due_ms has come */
+    struct store_claim *claim;     /* under way */
+    uint64_t stirred_ms;           /* earliest due time queued since that claim was submitted */
+    enum job_priority stirred_top; /* and the most urgent of them */
+    uint64_t ending_ms;            /* next look for jobs whose time is over, while the line is not open */
+    double jobs_per_request;       /* running mean */
+    double pace;                   /* requests per ms, running mean */
+    uint64_t pace_us;
+    bool fact_busy;
+    uint64_t fact_retry_ms;
+    uint64_t granted_total, paused_total, stopped_total;
+};
+
+/* One sender process across its connections: which of its results were taken and committed. */
+struct stream {
+    LIST_ENTRY(stream) link;
+    uint64_t incarnation;
+    uint64_t taken; /* last number taken; 0: none */
+    TAILQ_HEAD(, change_set) pending;
+    struct queue_sender *sender; /* NULL while it is away */
+    uint64_t away_ms;
+};
+
+struct grant_mark {
+    uint64_t number, requests;
+};
+
+struct sender_stat {
+    char name[48], label[64];
+    int64_t value;
+};
+
+struct queue_sender {
+    LIST_ENTRY(queue_sender) link;
+    struct queue *queue;
+    uint64_t id;
+    struct link_server *links;
+    struct link_peer *peer;
+    struct stream *stream;
+    struct wire_credit credit;
+    uint64_t credit_ms; /* when it came */
+    struct grant_mark *marks;
+    size_t marks_count, marks_size;
+    uint64_t unseen;              /* requests granted that the credit does not know of */
+    struct request_list outgoing; /* granted in this pass */
+    size_t outgoing_count;
+    size_t in_flight; /* jobs */
+    unsigned returns; /* jobs given back unsent in a row */
+    uint64_t rest_ms; /* gets nothing until then */
+    struct sender_stat stats[QUEUE_STATS_MAX];
+    size_t stats_count;
+};
+
+/* A result with what the log line needs; the store's change of the same index refers to it. */
+struct verdict {
+    struct lease *lease; /* NULL for a late answer */
+    struct outcome_decision decision;
+    enum wire_outcome outcome;
+    enum wire_class class;
+    int32_t http_status;
+    uint32_t connect_us, answer_us;
+    char *provider_id;
+    const char *source; /* "answer", "lease ran out", … */
+    bool late, quiet;
+};
+
+struct change_set {
+    struct store_changes changes;
+    struct verdict *verdicts;
+    size_t size;
+    struct queue *queue;
+    struct stream *stream; /* NULL: nobody waits for an acknowledgement */
+    uint64_t seq;
+    bool done;
+    TAILQ_ENTRY(change_set) in_stream;
+    TAILQ_ENTRY(change_set) in_retry;
+};
+
+struct queue_counters {
+    uint64_t attempts, inferred, late, late_accepted, retries, unsent, unknown, collisions, lease_expired;
+    uint64_t dead[WIRE_CLASSES];
+    uint64_t expired, uncertain, cancelled;
+    uint64_t claims, claimed, fast, offered;
+};
+
+struct queue {
+    struct store *store;
+    struct lane *lanes;
+    size_t lanes_count;
+    struct leases *leases;
+    LIST_HEAD(, queue_sender) senders;
+    size_t senders_count;
+    LIST_HEAD(, stream) streams;
+    uint64_t sender_ids, grant_number;
+    struct event *pass_event, *timer;
+    bool pass_wanted;
+    size_t changes_busy;               /* change sets at the store */
+    TAILQ_HEAD(, change_set) to_retry; /* refused by the store */
+    uint64_t trouble_ms;               /* no new leases until then */
+    struct msg_out out;
+    bool draining;
+    void (*drained)(void *arg);
+    void *drained_arg;
+    struct queue_counters count;
+    struct meter sent, failed;
+    struct metrics_histogram event_to_grant, answer_time;
+};
+
+struct queue_now {
+    uint64_t ms; /* boot-time clock */
+    uint64_t us; /* monotonic clock, for the slots */
+};
+struct queue_now queue_clock(void);
+
+/* queue.c */
+void queue_wake(struct queue *q); /* a pass at the end of this turn of the loop */
+void queue_pass(struct queue *q); /* does all that may be done now; for tests as well */
+struct lane *queue_lane(struct queue *q, const char *provider);
+bool queue_may_lease(const struct queue *q, uint64_t now_ms);
+/* Jobs of LANE are waiting in the store from DUE_MS on. */
+void queue_stir(struct lane *lane, uint64_t due_ms, enum job_priority priority);
+
+/* queue_claim.c */
+/* Requests of PRIORITY that may be leased now beyond those already leased. */
+size_t queue_room(struct lane *lane, enum job_priority priority, struct queue_now now);
+void queue_claim(struct lane *lane, struct queue_now now);
+/* REQUESTS left now. */
+void queue_paced(struct lane *lane, size_t requests, uint64_t now_us);
+void queue_lease(struct lane *lane, struct lease *l, uint64_t now_ms); /* into ready */
+
+/* queue_grant.c */
+void queue_grant(struct lane *lane, struct queue_now now);
+void queue_flush_grants(struct queue *q, struct queue_now now);
+void queue_probe(struct lane *lane, uint64_t now_ms);
+uint64_t queue_credit(const struct queue_sender *s, uint64_t now_ms);
+struct queue_sender *queue_sender_find(struct queue *q, uint64_t id);
+void queue_senders_free(struct queue *q);
+
+/* queue_result.c */
+/* LIST holds the array of results as the message's last field. */
+void queue_results(struct queue_sender *s, uint64_t seq, struct msg_fields *list);
+void queue_expire_leases(struct lane *lane, uint64_t now_ms);
+/* Gives leased jobs back that never left; frees the request. */
+void queue_give_back(struct lane *lane, struct request *r, const char *why);
+void queue_retry_changes(struct queue *q);
+void queue_stream_attach(struct queue_sender *s, uint64_t incarnation);
+void queue_stream_detach(struct queue_sender *s, uint64_t now_ms);
+void queue_streams_tidy(struct queue *q, uint64_t now_ms);
+void queue_streams_free(struct queue *q);
+/* Counts and logs a job that a claim found past its time. */
+void queue_ended(struct queue *q, const struct store_job *job);
+
+#endif
