@@ -2,10 +2,9 @@
  * bridge-sim: a PrivMX Bridge to test and demo against. See tests/sim/README.md.
  */
 #include "tests/sim/bridge.h"
+#include "tests/sim/sim_main.h"
 
 #include <errno.h>
-#include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,47 +108,6 @@ static void on_close(struct sim_conn *c, void *ctx)
 
 /* ---- start and end ---- */
 
-struct arguments {
-    const char *listen;
-    const char *port_file;
-    const char *control;
-    const char *control_port_file;
-    const char *config;
-    const char *certificate;
-    const char *key;
-};
-
-static const char usage[] =
-    "usage: bridge-sim [--listen ADDRESS:PORT] [--port-file FILE] [--control ADDRESS:PORT]\n"
-    "                  [--control-port-file FILE] [--tls-cert FILE --tls-key FILE] [--config FILE]\n";
-
-static bool read_arguments(int argc, char **argv, struct arguments *a)
-{
-    static const struct option options[] = {
-        {"listen", required_argument, NULL, 'l'},   {"port-file", required_argument, NULL, 'p'},
-        {"control", required_argument, NULL, 'c'},  {"control-port-file", required_argument, NULL, 'q'},
-        {"tls-cert", required_argument, NULL, 't'}, {"tls-key", required_argument, NULL, 'k'},
-        {"config", required_argument, NULL, 'f'},   {NULL, 0, NULL, 0},
-    };
-    *a = (struct arguments){.listen = "127.0.0.1:0"};
-    int o;
-    while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        const char **slot = o == 'l'   ? &a->listen
-                            : o == 'p' ? &a->port_file
-                            : o == 'c' ? &a->control
-                            : o == 'q' ? &a->control_port_file
-                            : o == 't' ? &a->certificate
-                            : o == 'k' ? &a->key
-                            : o == 'f' ? &a->config
-                                       : NULL;
-        if (slot == NULL) {
-            return false;
-        }
-        *slot = optarg;
-    }
-    return optind == argc && (a->certificate == NULL) == (a->key == NULL);
-}
-
 static bool load(struct bridge *b, const char *path)
 {
     char *text = path != NULL ? sim_read_file(path, NULL) : sim_strdup(default_config);
@@ -164,74 +122,6 @@ static bool load(struct bridge *b, const char *path)
     }
     b->set_at_start = b->set;
     return wrong == NULL;
-}
-
-/* The file appears whole: a reader that sees it sees the number. */
-static bool write_port(const char *path, int port)
-{
-    if (path == NULL) {
-        return true;
-    }
-    struct sim_buf temporary = {0};
-    sim_buf_printf(&temporary, "%s.new", path);
-    FILE *f = fopen(temporary.data, "w");
-    bool good = f != NULL && fprintf(f, "%d\n", port) > 0;
-    good = f != NULL && fclose(f) == 0 && good && rename(temporary.data, path) == 0;
-    if (!good) {
-        fprintf(stderr, "cannot write %s: %s\n", path, strerror(errno));
-    }
-    sim_buf_free(&temporary);
-    return good;
-}
-
-static bool listen_all(struct bridge *b, const struct arguments *a)
-{
-    struct sim_server_options o = {.listen = a->listen,
-                                   .tls_certificate = a->certificate,
-                                   .tls_key = a->key,
-                                   .idle_ms = b->set.http_idle_ms,
-                                   .keep_alive = "timeout=5",
-                                   .body_max_bytes = 256u << 20,
-                                   .ctx = b,
-                                   .on_request = on_request,
-                                   .on_close = on_close};
-    b->server = sim_server_new(b->base, &o);
-    if (b->server == NULL || !write_port(a->port_file, sim_server_port(b->server))) {
-        return false;
-    }
-    printf("bridge-sim listens on port %d\n", sim_server_port(b->server));
-    if (a->control != NULL) {
-        o.listen = a->control;
-        o.tls_certificate = NULL;
-        o.idle_ms = 0;
-        b->control = sim_server_new(b->base, &o);
-        if (b->control == NULL || !write_port(a->control_port_file, sim_server_port(b->control))) {
-            return false;
-        }
-        printf("bridge-sim is controlled on port %d\n", sim_server_port(b->control));
-    }
-    sim_server_set_clock(b->server, b->set.clock_offset_ms);
-    fflush(stdout);
-    return true;
-}
-
-static void on_signal(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    (void)what;
-    event_base_loopbreak(arg);
-}
-
-static struct event_base *new_base(void)
-{
-    struct event_config *config = event_config_new();
-    event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
-    struct event_base *base = event_base_new_with_config(config);
-    event_config_free(config);
-    if (base == NULL) {
-        abort();
-    }
-    return base;
 }
 
 static void bridge_free(struct bridge *b)
@@ -265,26 +155,26 @@ static void bridge_free(struct bridge *b)
 
 int main(int argc, char **argv)
 {
-    struct arguments a;
-    if (!read_arguments(argc, argv, &a)) {
-        fputs(usage, stderr);
+    struct sim_arguments a;
+    if (!sim_main_arguments(argc, argv, "bridge-sim", "", &a)) {
         return 2;
     }
-    signal(SIGPIPE, SIG_IGN);
-    struct bridge b = {.base = new_base(), .chance = 1};
+    struct bridge b = {.base = sim_main_base(), .chance = 1};
     bridge_settings_default(&b);
-    struct event *term = evsignal_new(b.base, SIGTERM, on_signal, b.base);
-    struct event *interrupt = evsignal_new(b.base, SIGINT, on_signal, b.base);
+    bool loaded = load(&b, a.config);
+    struct sim_server_options o = {.idle_ms = b.set.http_idle_ms,
+                                   .keep_alive = "timeout=5",
+                                   .body_max_bytes = 256u << 20,
+                                   .ctx = &b,
+                                   .on_request = on_request,
+                                   .on_close = on_close};
     int status = 1;
-    if (load(&b, a.config) && listen_all(&b, &a)) {
+    if (loaded && sim_main_listen(b.base, "bridge-sim", &a, &o, &b.server, &b.control)) {
+        sim_server_set_clock(b.server, b.set.clock_offset_ms);
         sockets_ping_start(&b);
-        event_add(term, NULL);
-        event_add(interrupt, NULL);
-        event_base_dispatch(b.base);
+        sim_main_run(b.base);
         status = 0;
     }
-    event_free(term);
-    event_free(interrupt);
     bridge_free(&b);
     return status;
 }

@@ -605,12 +605,27 @@ static void request_done(struct sim_conn *c)
     conn_process(c);
 }
 
+/* Straight to the socket if nothing waits before it: that spares two changes of the poll set per answer. */
+static void write_now(struct sim_conn *c, const char *data, size_t length)
+{
+    if (!sim_conn_is_tls(c) && evbuffer_get_length(bufferevent_get_output(c->bev)) == 0) {
+        ssize_t n = send(bufferevent_getfd(c->bev), data, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n > 0) {
+            data += n;
+            length -= (size_t)n;
+        }
+    }
+    if (length != 0) {
+        bufferevent_write(c->bev, data, length);
+    }
+}
+
 void sim_conn_raw(struct sim_conn *c, const void *data, size_t length, bool done)
 {
     if (c->closed) {
         return;
     }
-    bufferevent_write(c->bev, data, length);
+    write_now(c, data, length);
     if (done) {
         request_done(c);
     }
