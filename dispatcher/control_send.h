@@ -1,0 +1,19 @@
+/*
+ * The command "send": a message of the operator's own, through the same store, queue and limits as all jobs.
+ */
+#ifndef DISPATCHER_CONTROL_SEND_H
+#define DISPATCHER_CONTROL_SEND_H
+
+#include "dispatcher/control.h"
+
+enum { CONTROL_SEND_TO_MAX = 100 };
+
+/* "to": a number or a list of numbers, "message", and optionally "from" and "provider". Answers with the ids
+ * of the jobs once they are committed. */
+void control_send(struct control *c, uint64_t id, const cJSON *request);
+
+/* Shared with control.c. */
+void control_refuse(uint64_t id, const char *error, const char *hint);
+const char *control_text(const cJSON *request, const char *name);
+
+#endif

@@ -1,0 +1,145 @@
+#include "dispatcher/door.h"
+
+#include <event2/buffer.h>
+#include <event2/http.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+#include "core/log.h"
+#include "core/loop.h"
+
+enum {
+    HEAD_BYTES_MAX = 8 * 1024,
+    BODY_BYTES_MAX = 0,
+    IDLE_S = 30,
+    METRICS_BYTES_MAX = 16 * 1024 * 1024,
+};
+
+struct door {
+    struct evhttp *http;
+    const struct door_ops *ops;
+    void *arg;
+};
+
+static void reply(struct evhttp_request *r, int status, const char *phrase, const char *type,
+                  const void *body, size_t len)
+{
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(r);
+    evhttp_add_header(headers, "Content-Type", type);
+    evhttp_add_header(headers, "Cache-Control", "no-store");
+    evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
+    if (evhttp_request_get_command(r) == EVHTTP_REQ_HEAD) {
+        char digits[24];
+        snprintf(digits, sizeof digits, "%zu", len);
+        evhttp_add_header(headers, "Content-Length", digits);
+        len = 0;
+    }
+    struct evbuffer *out = evbuffer_new();
+    if (out && len)
+        evbuffer_add(out, body, len);
+    evhttp_send_reply(r, status, phrase, out);
+    if (out)
+        evbuffer_free(out);
+}
+
+static void reply_text(struct evhttp_request *r, int status, const char *phrase, const char *text)
+{
+    char line[256];
+    int len = snprintf(line, sizeof line, "%s\n", text);
+    reply(r, status, phrase, "text/plain; charset=utf-8", line, (size_t)len);
+}
+
+static void on_metrics(struct door *d, struct evhttp_request *r)
+{
+    struct buf out;
+    buf_init(&out, METRICS_BYTES_MAX);
+    d->ops->metrics(d->arg, &out);
+    if (out.failed)
+        reply_text(r, 500, "Internal Server Error", "too many metrics");
+    else
+        reply(r, 200, "OK", "text/plain; version=0.0.4; charset=utf-8", out.data, out.len);
+    buf_free(&out);
+}
+
+static void on_status(struct door *d, struct evhttp_request *r)
+{
+    cJSON *status = d->ops->status(d->arg);
+    char *text = cJSON_PrintUnformatted(status);
+    cJSON_Delete(status);
+    if (text)
+        reply(r, 200, "OK", "application/json", text, strlen(text));
+    else
+        reply_text(r, 500, "Internal Server Error", "no status");
+    cJSON_free(text);
+}
+
+/* An answer at all is the proof that the loop turns. */
+static void on_healthz(struct door *d, struct evhttp_request *r)
+{
+    (void)d;
+    reply_text(r, 200, "OK", "ok");
+}
+
+static void on_readyz(struct door *d, struct evhttp_request *r)
+{
+    const char *why = d->ops->not_ready(d->arg);
+    if (why)
+        reply_text(r, 503, "Service Unavailable", why);
+    else
+        reply_text(r, 200, "OK", "ready");
+}
+
+static const struct {
+    const char *path;
+    void (*serve)(struct door *d, struct evhttp_request *r);
+} pages[] = {
+    {"/metrics", on_metrics},
+    {"/healthz", on_healthz},
+    {"/readyz", on_readyz},
+    {"/status.json", on_status},
+};
+
+static void on_request(struct evhttp_request *r, void *arg)
+{
+    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(r);
+    const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
+    for (size_t i = 0; path && i < sizeof pages / sizeof pages[0]; i++)
+        if (strcmp(path, pages[i].path) == 0) {
+            pages[i].serve(arg, r);
+            return;
+        }
+    reply_text(r, 404, "Not Found", "there are /metrics, /healthz, /readyz and /status.json");
+}
+
+struct door *door_new(int fd, const struct door_ops *ops, void *arg)
+{
+    struct door *d = xcalloc(1, sizeof *d);
+    d->ops = ops;
+    d->arg = arg;
+    d->http = evhttp_new(loop_base());
+    evutil_make_socket_nonblocking(fd);
+    if (!d->http || evhttp_accept_socket(d->http, fd)) {
+        log_error("the HTTP door does not open");
+        door_free(&d);
+        return NULL;
+    }
+    evhttp_set_max_headers_size(d->http, HEAD_BYTES_MAX);
+    evhttp_set_max_body_size(d->http, BODY_BYTES_MAX);
+    evhttp_set_timeout(d->http, IDLE_S);
+    evhttp_set_allowed_methods(d->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
+    evhttp_set_gencb(d->http, on_request, d);
+    return d;
+}
+
+void door_free(struct door **p)
+{
+    struct door *d = *p;
+    if (!d)
+        return;
+    *p = NULL;
+    if (d->http)
+        evhttp_free(d->http); /* closes the listening socket too */
+    free(d);
+}
