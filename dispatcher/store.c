@@ -1,0 +1,388 @@
+/*
+ * The store as the loop sees it: submits units to the store's thread, gets them back through an eventfd, and
+ * keeps copies of what is asked for often (marks, facts), as of the last completed unit.
+ */
+#include "dispatcher/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/loop.h"
+#include "dispatcher/store_parts.h"
+
+enum { STACK_BYTES = 512 * 1024, LOCK_WAIT_MS = 10000 };
+static const int64_t day_ms = 24 * 3600 * 1000;
+static const int64_t mebibyte = 1024 * 1024;
+
+const char *const job_state_names[JOB_STATES + 1] = {[JOB_QUEUED] = "queued",
+                                                     [JOB_LEASED] = "leased",
+                                                     [JOB_HELD] = "held",
+                                                     [JOB_SENT] = "sent",
+                                                     [JOB_DELIVERED] = "delivered",
+                                                     [JOB_UNDELIVERED] = "undelivered",
+                                                     [JOB_SUPPRESSED] = "suppressed",
+                                                     [JOB_MERGED] = "merged",
+                                                     [JOB_EXPIRED] = "expired",
+                                                     [JOB_CANCELLED] = "cancelled",
+                                                     [JOB_UNCERTAIN] = "uncertain",
+                                                     [JOB_DEAD] = "dead",
+                                                     [JOB_DAMAGED] = "damaged"};
+
+void store_job_free(struct store_job *j)
+{
+    char *const texts[] = {j->bridge, j->rule, j->provider,  j->number, j->from,
+                           j->text,   j->item, j->container, j->reason, j->provider_id};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        free(texts[i]);
+    memset(j, 0, sizeof *j);
+}
+
+/* ---- the loop's copy of the facts; a mark is the fact "mark:<bridge>" ---- */
+
+static struct store_fact_entry *find_fact(struct store *s, const char *name)
+{
+    for (size_t i = 0; i < s->facts_count; i++)
+        if (strcmp(s->facts[i].name, name) == 0)
+            return &s->facts[i];
+    return NULL;
+}
+
+static void set_fact(struct store *s, const char *name, const char *value)
+{
+    struct store_fact_entry *entry = find_fact(s, name);
+    char *copy = value ? xstrdup(value) : NULL;
+    if (entry) {
+        free(entry->value);
+        entry->value = copy;
+    } else if (copy) {
+        s->facts = xreallocarray(s->facts, s->facts_count + 1, sizeof *s->facts);
+        s->facts[s->facts_count++] = (struct store_fact_entry){xstrdup(name), copy};
+    }
+}
+
+const char *store_fact(struct store *s, const char *name)
+{
+    const struct store_fact_entry *entry = find_fact(s, name);
+    return entry ? entry->value : NULL;
+}
+
+int64_t store_mark_ms(struct store *s, const char *bridge)
+{
+    char *name = xasprintf("mark:%s", bridge);
+    const char *value = store_fact(s, name);
+    free(name);
+    return value ? strtoll(value, NULL, 10) : -1;
+}
+
+static void move_mark(struct store *s, const struct store_intake *in)
+{
+    if (in->mark_ms < 0 || in->mark_ms <= store_mark_ms(s, in->bridge))
+        return;
+    char value[32], *name = xasprintf("mark:%s", in->bridge);
+    sqlite3_snprintf(sizeof value, value, "%lld", (long long)in->mark_ms);
+    set_fact(s, name, value);
+    free(name);
+}
+
+/* ---- completion ---- */
+
+static void complete(struct store *s, struct store_unit *unit)
+{
+    enum store_status status = unit->status;
+    if (status == STORE_OK && unit->kind == STORE_INTAKE)
+        move_mark(s, (const struct store_intake *)unit);
+    if (status == STORE_OK && unit->kind == STORE_FACT) {
+        const struct store_fact *fact = (const struct store_fact *)unit;
+        set_fact(s, fact->name, fact->value);
+    }
+    s->completed++;
+    unit->done(unit, status);
+}
+
+static void tell_health(struct store *s)
+{
+    struct store_health now;
+    store_health(s, &now);
+    if (now.accepting == s->told_accepting && now.trouble == s->told_trouble)
+        return;
+    s->told_accepting = now.accepting;
+    s->told_trouble = now.trouble;
+    if (s->on_health)
+        s->on_health(s->on_health_arg);
+}
+
+static void deliver(struct store *s)
+{
+    struct store_units finished = {0};
+    pthread_mutex_lock(&s->lock);
+    store_units_move(&finished, &s->finished);
+    pthread_mutex_unlock(&s->lock);
+    struct store_unit *unit;
+    while ((unit = store_units_take(&finished)))
+        complete(s, unit);
+    tell_health(s);
+}
+
+static void woken(evutil_socket_t fd, short what, void *arg)
+{
+    (void)what;
+    uint64_t count;
+    if (read(fd, &count, sizeof count) < 0 && errno != EAGAIN)
+        panic("eventfd: %s", strerror(errno));
+    deliver(arg);
+}
+
+void store_submit(struct store *s, struct store_unit *unit)
+{
+    unit->again = false;
+    if (unit->kind == STORE_LIST)
+        ((struct store_list *)unit)->cursor = 0;
+    s->submitted++;
+    pthread_mutex_lock(&s->lock);
+    bool was_idle = s->pending.head == NULL;
+    store_units_add(&s->pending, unit);
+    if (was_idle)
+        pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- asking ---- */
+
+void store_on_health(struct store *s, void (*fn)(void *arg), void *arg)
+{
+    s->on_health = fn;
+    s->on_health_arg = arg;
+}
+
+void store_health(struct store *s, struct store_health *out)
+{
+    pthread_mutex_lock(&s->lock);
+    *out = s->health;
+    pthread_mutex_unlock(&s->lock);
+    out->queued_units = s->submitted - s->completed;
+}
+
+const struct hash_id *store_identity(const struct store *s)
+{
+    return &s->db.identity;
+}
+
+int64_t store_now_ms(struct store *s)
+{
+    return store_clock_now(&s->clock);
+}
+
+int64_t store_clock_behind_ms(struct store *s)
+{
+    int64_t behind = store_clock_now(&s->clock) - clock_wall_ms();
+    return behind > 0 ? behind : 0;
+}
+
+struct store_job *store_take_leased(struct store *s, size_t *count)
+{
+    struct store_job *leased = s->leased;
+    *count = s->leased_count;
+    s->leased = NULL;
+    s->leased_count = 0;
+    return leased;
+}
+
+/* ---- opening ---- */
+
+/* "sqlite:PATH" -> PATH; NULL with a fault for anything else. */
+static char *path_of(const struct slice_block *b, struct faults *faults)
+{
+    static const char scheme[] = "sqlite:";
+    const struct slice_setting *v = slice_get(b, "store");
+    const char *text = v && v->text ? v->text : "sqlite:/var/lib/bridgebell/queue.db";
+    const char *path = text + sizeof scheme - 1;
+    if (strncmp(text, scheme, sizeof scheme - 1) == 0 && *path && path[strlen(path) - 1] != '/')
+        return xstrdup(path);
+    faults_add(faults, b ? b->file : NULL, v ? v->line : 0, "store: \"%s\" is not \"sqlite:PATH\"", text);
+    return NULL;
+}
+
+static int read_options(struct store *s, const struct slice *slice, struct faults *faults)
+{
+    const struct slice_block *b = slice_find(slice, "dispatcher", NULL);
+    const struct slice_setting *free_setting = slice_get(b, "min_free");
+    struct store_options *o = &s->options;
+    o->path = path_of(b, faults);
+    o->retention_ms = slice_number(b, "retention", 30 * day_ms);
+    o->log_limit_bytes = slice_number(b, "log_limit", 16 * mebibyte);
+    o->min_free_bytes = slice_number(b, "min_free", 64 * mebibyte);
+    o->min_free_is_default = !free_setting || free_setting->line == 0;
+    o->lock_wait_ms = slice_number(b, "lock_wait", LOCK_WAIT_MS);
+    const char *installation = slice_text(slice_find(slice, "bridgebell", NULL), "installation", NULL);
+    o->installation = installation && *installation ? xstrdup(installation) : NULL;
+    return o->path ? 0 : -1;
+}
+
+/* The file exists, is ours alone, and its name is on disk. */
+static int make_file(const char *path, struct faults *faults)
+{
+    char *slash = strrchr(path, '/');
+    char *dir = slash ? xstrndup(path, (size_t)(slash - path) + 1) : xstrdup("./");
+    int rc = mkdir(dir, 0750) == 0 || errno == EEXIST ? 0 : -1;
+    int fd = rc == 0 ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+    int dir_fd = fd >= 0 ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (dir_fd < 0 || fsync(dir_fd) != 0) {
+        faults_add(faults, path, 0, "the store cannot be made: %s", strerror(errno));
+        rc = -1;
+    }
+    if (fd >= 0)
+        close(fd);
+    if (dir_fd >= 0)
+        close(dir_fd);
+    free(dir);
+    return rc;
+}
+
+static void load_facts(struct store *s)
+{
+    sqlite3_stmt *st = db_stmt(&s->db, SQL_FACT_ALL);
+    while (db_row(&s->db, st))
+        set_fact(s, (const char *)sqlite3_column_text(st, 0), (const char *)sqlite3_column_text(st, 1));
+}
+
+static int load_leased(struct store *s)
+{
+    struct store_jobs jobs = {0};
+    struct store_standing *bad = NULL;
+    size_t bad_count = 0;
+    db_begin(&s->db);
+    sqlite3_stmt *st = db_stmt(&s->db, SQL_LEASED);
+    while (db_row(&s->db, st)) {
+        struct store_job job;
+        struct store_standing standing;
+        if (store_row_job(&s->db.scratch, st, &job, &standing) && standing.intact) {
+            *store_jobs_add(&jobs) = job;
+            continue;
+        }
+        store_job_free(&job);
+        bad = xreallocarray(bad, bad_count + 1, sizeof *bad);
+        bad[bad_count++] = standing;
+    }
+    for (size_t i = 0; i < bad_count; i++)
+        store_row_damaged(&s->db, &bad[i], "leased");
+    free(bad);
+    s->leased = jobs.list;
+    s->leased_count = jobs.count;
+    return db_commit(&s->db);
+}
+
+static int start_threads(struct store *s)
+{
+    pthread_attr_t attr;
+    if (store_checkpoint_start(&s->checkpoint, &s->options) != SQLITE_OK)
+        return -1;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    s->running = pthread_create(&s->thread, &attr, store_worker_main, s) == 0;
+    pthread_attr_destroy(&attr);
+    return s->running ? 0 : -1;
+}
+
+static void init(struct store *s)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    s->lock_fd = -1;
+    s->purge.cursor = -1;
+    s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->wake_fd < 0)
+        panic("eventfd: %s", strerror(errno));
+    s->event = event_new(loop_base(), s->wake_fd, EV_READ | EV_PERSIST, woken, s);
+    event_add(s->event, NULL);
+}
+
+static void begin_health(struct store *s)
+{
+    s->health.accepting = s->told_accepting = true;
+    for (int i = 0; i < JOB_STATES; i++)
+        s->health.jobs[i] = s->db.counts[i] > 0 ? (uint64_t)s->db.counts[i] : 0;
+    store_space_init(&s->space, &s->options);
+    store_space_look(&s->space);
+    s->health.free_bytes = (uint64_t)s->space.free_bytes;
+}
+
+struct store *store_open(const struct slice *slice, struct faults *faults)
+{
+    struct store *s = xcalloc(1, sizeof *s);
+    init(s);
+    if (read_options(s, slice, faults) != 0 || make_file(s->options.path, faults) != 0)
+        goto failed;
+    s->lock_fd = store_lock_take(&s->options, faults);
+    if (s->lock_fd < 0 || store_db_open(&s->db, &s->options, &s->clock, faults) != 0)
+        goto failed;
+    begin_health(s);
+    load_facts(s);
+    if (load_leased(s) != SQLITE_OK || start_threads(s) != 0) {
+        faults_add(faults, s->options.path, 0, "the store does not start: %s", sqlite3_errmsg(s->db.sql));
+        goto failed;
+    }
+    return s;
+failed:
+    store_close(&s);
+    return NULL;
+}
+
+/* ---- closing ---- */
+
+static void stop_thread(struct store *s)
+{
+    if (!s->running)
+        return;
+    pthread_mutex_lock(&s->lock);
+    s->stopping = true;
+    pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->lock);
+    pthread_join(s->thread, NULL);
+    s->running = false;
+}
+
+static void free_store(struct store *s)
+{
+    for (size_t i = 0; i < s->facts_count; i++) {
+        free(s->facts[i].name);
+        free(s->facts[i].value);
+    }
+    free(s->facts);
+    for (size_t i = 0; i < s->leased_count; i++)
+        store_job_free(&s->leased[i]);
+    free(s->leased);
+    store_space_free(&s->space);
+    free(s->options.path);
+    free(s->options.installation);
+    event_free(s->event);
+    close(s->wake_fd);
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->wake);
+    free(s);
+}
+
+void store_close(struct store **store)
+{
+    struct store *s = *store;
+    if (!s)
+        return;
+    stop_thread(s);
+    deliver(s);
+    store_checkpoint_stop(&s->checkpoint);
+    store_db_close(&s->db);
+    store_lock_give(s->lock_fd);
+    free_store(s);
+    *store = NULL;
+}

@@ -1,0 +1,290 @@
+/*
+ * A job as a row: its columns, its two checksums, and the writing of steps.
+ *
+ * `sum` covers what is fixed when the job is committed, above all number and text; `state_sum` covers it and
+ * what decides whether the job is sent again. SQLite notices neither a flipped byte in a page nor an index
+ * that points to the wrong row; these do.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/log.h"
+#include "core/str.h"
+#include "dispatcher/store_parts.h"
+
+static void sum_text(struct buf *b, const char *s)
+{
+    uint32_t len = s ? (uint32_t)strlen(s) : UINT32_MAX;
+    buf_add(b, &len, sizeof len);
+    if (s)
+        buf_add(b, s, len);
+}
+
+uint64_t store_row_sum(struct buf *scratch, const struct store_job *j)
+{
+    const int64_t numbers[] = {j->priority, j->keep_on_delete, j->event_ms, j->created_ms};
+    buf_reset(scratch);
+    buf_add(scratch, j->id.bytes, HASH_ID_BYTES);
+    buf_add(scratch, j->event.bytes, HASH_ID_BYTES);
+    buf_add(scratch, numbers, sizeof numbers);
+    const char *const texts[] = {j->bridge, j->rule, j->provider, j->number,
+                                 j->from,   j->text, j->item,     j->container};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        sum_text(scratch, texts[i]);
+    return hash_checksum(scratch->data, scratch->len);
+}
+
+uint64_t store_row_state_sum(const struct store_standing *s)
+{
+    const int64_t numbers[] = {(int64_t)s->sum, s->state,     s->attempt,       s->failures,
+                               s->generation,   s->pinned,    s->cancel_wanted, s->first_attempt_ms,
+                               s->due_ms,       s->expires_ms};
+    return hash_checksum(numbers, sizeof numbers);
+}
+
+/* Columns in the order of STORE_STANDING_COLUMNS and STORE_JOB_COLUMNS; parameters are one higher. */
+enum column {
+    COL_ROW,
+    COL_ID,
+    COL_STATE,
+    COL_ATTEMPT,
+    COL_FAILURES,
+    COL_GENERATION,
+    COL_PINNED,
+    COL_CANCEL_WANTED,
+    COL_FIRST_ATTEMPT,
+    COL_DUE,
+    COL_FINISHED,
+    COL_EXPIRES,
+    COL_SUM,
+    COL_STATE_SUM,
+    COL_EVENT,
+    COL_BRIDGE,
+    COL_RULE,
+    COL_PROVIDER,
+    COL_NUMBER,
+    COL_FROM,
+    COL_TEXT,
+    COL_ITEM,
+    COL_CONTAINER,
+    COL_PRIORITY,
+    COL_KEEP,
+    COL_EVENT_MS,
+    COL_CREATED,
+    COL_REASON,
+    COL_CODE,
+    COL_PROVIDER_ID,
+    COL_POINTS,
+    COL_PARTS,
+    COL_INFERRED
+};
+
+static enum job_state state_of(int64_t number)
+{
+    return number >= 0 && number < JOB_STATES ? (enum job_state)number : JOB_DAMAGED;
+}
+
+void store_row_standing(sqlite3_stmt *st, struct store_standing *out)
+{
+    int64_t state = sqlite3_column_int64(st, COL_STATE);
+    out->row = sqlite3_column_int64(st, COL_ROW);
+    bool id_good = db_id(st, COL_ID, &out->id);
+    out->state = state_of(state);
+    out->attempt = (uint32_t)sqlite3_column_int64(st, COL_ATTEMPT);
+    out->failures = (uint32_t)sqlite3_column_int64(st, COL_FAILURES);
+    out->generation = (uint32_t)sqlite3_column_int64(st, COL_GENERATION);
+    out->pinned = sqlite3_column_int(st, COL_PINNED) != 0;
+    out->cancel_wanted = sqlite3_column_int(st, COL_CANCEL_WANTED) != 0;
+    out->first_attempt_ms = sqlite3_column_int64(st, COL_FIRST_ATTEMPT);
+    out->due_ms = sqlite3_column_int64(st, COL_DUE);
+    out->finished_ms = sqlite3_column_int64(st, COL_FINISHED);
+    out->expires_ms = sqlite3_column_int64(st, COL_EXPIRES);
+    out->sum = (uint64_t)sqlite3_column_int64(st, COL_SUM);
+    uint64_t state_sum = (uint64_t)sqlite3_column_int64(st, COL_STATE_SUM);
+    out->intact = id_good && state == (int64_t)out->state && state_sum == store_row_state_sum(out);
+}
+
+/* A text that may not be NULL by the schema; a damaged file may say otherwise. */
+static char *text_or_empty(sqlite3_stmt *st, enum column column)
+{
+    char *text = db_text(st, (int)column);
+    return text ? text : xstrdup("");
+}
+
+static void read_texts(sqlite3_stmt *st, struct store_job *j)
+{
+    j->bridge = text_or_empty(st, COL_BRIDGE);
+    j->rule = text_or_empty(st, COL_RULE);
+    j->provider = text_or_empty(st, COL_PROVIDER);
+    j->number = text_or_empty(st, COL_NUMBER);
+    j->from = db_text(st, COL_FROM);
+    j->text = text_or_empty(st, COL_TEXT);
+    j->item = db_text(st, COL_ITEM);
+    j->container = db_text(st, COL_CONTAINER);
+    j->reason = db_text(st, COL_REASON);
+    j->provider_id = db_text(st, COL_PROVIDER_ID);
+}
+
+static void copy_standing(struct store_job *j, const struct store_standing *s)
+{
+    j->row = s->row;
+    j->id = s->id;
+    j->state = s->state;
+    j->attempt = s->attempt;
+    j->failures = s->failures;
+    j->generation = s->generation;
+    j->pinned = s->pinned;
+    j->cancel_wanted = s->cancel_wanted;
+    j->first_attempt_ms = s->first_attempt_ms;
+    j->due_ms = s->due_ms;
+    j->finished_ms = s->finished_ms;
+    j->expires_ms = s->expires_ms;
+}
+
+bool store_row_job(struct buf *scratch, sqlite3_stmt *st, struct store_job *j, struct store_standing *s)
+{
+    memset(j, 0, sizeof *j);
+    store_row_standing(st, s);
+    copy_standing(j, s);
+    read_texts(st, j);
+    bool event_good = db_id(st, COL_EVENT, &j->event);
+    int64_t priority = sqlite3_column_int64(st, COL_PRIORITY);
+    bool priority_good = priority >= PRIORITY_CRITICAL && priority <= PRIORITY_BULK;
+    j->priority = priority_good ? (enum job_priority)priority : PRIORITY_NORMAL;
+    j->keep_on_delete = sqlite3_column_int(st, COL_KEEP) != 0;
+    j->event_ms = sqlite3_column_int64(st, COL_EVENT_MS);
+    j->created_ms = sqlite3_column_int64(st, COL_CREATED);
+    j->code = sqlite3_column_int(st, COL_CODE);
+    j->points_micro = sqlite3_column_int64(st, COL_POINTS);
+    j->parts = sqlite3_column_int(st, COL_PARTS);
+    j->inferred = sqlite3_column_int(st, COL_INFERRED) != 0;
+    return event_good && priority_good && store_row_sum(scratch, j) == s->sum;
+}
+
+static struct store_standing standing_of(const struct store_job *j, uint64_t sum)
+{
+    return (struct store_standing){
+        .id = j->id,
+        .state = j->state,
+        .attempt = j->attempt,
+        .failures = j->failures,
+        .generation = j->generation,
+        .pinned = j->pinned,
+        .cancel_wanted = j->cancel_wanted,
+        .first_attempt_ms = j->first_attempt_ms,
+        .due_ms = j->due_ms,
+        .finished_ms = j->finished_ms,
+        .expires_ms = j->expires_ms,
+        .sum = sum,
+    };
+}
+
+static void bind_standing(sqlite3_stmt *st, const struct store_standing *s)
+{
+    db_bind_id(st, COL_ID + 1, &s->id);
+    sqlite3_bind_int64(st, COL_STATE + 1, s->state);
+    sqlite3_bind_int64(st, COL_ATTEMPT + 1, s->attempt);
+    sqlite3_bind_int64(st, COL_FAILURES + 1, s->failures);
+    sqlite3_bind_int64(st, COL_GENERATION + 1, s->generation);
+    sqlite3_bind_int(st, COL_PINNED + 1, s->pinned);
+    sqlite3_bind_int(st, COL_CANCEL_WANTED + 1, s->cancel_wanted);
+    sqlite3_bind_int64(st, COL_FIRST_ATTEMPT + 1, s->first_attempt_ms);
+    sqlite3_bind_int64(st, COL_DUE + 1, s->due_ms);
+    sqlite3_bind_int64(st, COL_FINISHED + 1, s->finished_ms);
+    sqlite3_bind_int64(st, COL_EXPIRES + 1, s->expires_ms);
+    sqlite3_bind_int64(st, COL_SUM + 1, (int64_t)s->sum);
+    sqlite3_bind_int64(st, COL_STATE_SUM + 1, (int64_t)store_row_state_sum(s));
+}
+
+static void bind_rest(sqlite3_stmt *st, const struct store_job *j)
+{
+    db_bind_id(st, COL_EVENT + 1, &j->event);
+    db_bind_text(st, COL_BRIDGE + 1, j->bridge);
+    db_bind_text(st, COL_RULE + 1, j->rule);
+    db_bind_text(st, COL_PROVIDER + 1, j->provider);
+    db_bind_text(st, COL_NUMBER + 1, j->number);
+    db_bind_text(st, COL_FROM + 1, j->from);
+    db_bind_text(st, COL_TEXT + 1, j->text);
+    db_bind_text(st, COL_ITEM + 1, j->item);
+    db_bind_text(st, COL_CONTAINER + 1, j->container);
+    sqlite3_bind_int64(st, COL_PRIORITY + 1, j->priority);
+    sqlite3_bind_int(st, COL_KEEP + 1, j->keep_on_delete);
+    sqlite3_bind_int64(st, COL_EVENT_MS + 1, j->event_ms);
+    sqlite3_bind_int64(st, COL_CREATED + 1, j->created_ms);
+    db_bind_text(st, COL_REASON + 1, j->reason);
+    sqlite3_bind_int(st, COL_CODE + 1, j->code);
+    db_bind_text(st, COL_PROVIDER_ID + 1, j->provider_id);
+    sqlite3_bind_int64(st, COL_POINTS + 1, j->points_micro);
+    sqlite3_bind_int(st, COL_PARTS + 1, j->parts);
+    sqlite3_bind_int(st, COL_INFERRED + 1, j->inferred);
+}
+
+bool store_row_add(struct store_db *db, struct store_job *j)
+{
+    struct store_standing s = standing_of(j, store_row_sum(&db->scratch, j));
+    sqlite3_stmt *st = db_stmt(db, SQL_JOB_ADD);
+    bind_standing(st, &s);
+    bind_rest(st, j);
+    if (!db_run(db, st) || sqlite3_changes64(db->sql) == 0)
+        return false;
+    j->row = sqlite3_last_insert_rowid(db->sql);
+    db_count(db, -1, (int)j->state);
+    return true;
+}
+
+bool store_row_step(struct store_db *db, struct store_standing *s, enum job_state was, const char *reason,
+                    int32_t code)
+{
+    sqlite3_stmt *st = db_stmt(db, SQL_STEP);
+    sqlite3_bind_int64(st, 1, s->row);
+    sqlite3_bind_int64(st, 2, s->state);
+    sqlite3_bind_int64(st, 3, s->attempt);
+    sqlite3_bind_int64(st, 4, s->failures);
+    sqlite3_bind_int64(st, 5, s->generation);
+    sqlite3_bind_int(st, 6, s->pinned);
+    sqlite3_bind_int(st, 7, s->cancel_wanted);
+    sqlite3_bind_int64(st, 8, s->first_attempt_ms);
+    sqlite3_bind_int64(st, 9, s->due_ms);
+    sqlite3_bind_int64(st, 10, s->finished_ms);
+    sqlite3_bind_int64(st, 11, s->expires_ms);
+    sqlite3_bind_int64(st, 12, (int64_t)store_row_state_sum(s));
+    db_bind_text(st, 13, reason);
+    sqlite3_bind_int(st, 14, code);
+    if (!db_run(db, st))
+        return false;
+    if (was != s->state)
+        db_count(db, (int)was, (int)s->state);
+    return true;
+}
+
+void store_row_damaged(struct store_db *db, struct store_standing *s, const char *what)
+{
+    char id[2 * HASH_ID_BYTES + 1];
+    str_hex(s->id.bytes, HASH_ID_BYTES, id);
+    log_error("job damaged on disk, set aside", log_str("job", id), log_int("row", s->row),
+              log_str("damaged", what), log_str("was", job_state_names[s->state]));
+    enum job_state was = s->state;
+    s->state = JOB_DAMAGED;
+    s->finished_ms = db->now_ms;
+    store_row_step(db, s, was, what, 0);
+}
+
+void store_row_cancel(struct store_db *db, struct store_standing *s, const char *why)
+{
+    enum job_state was = s->state;
+    s->state = s->pinned ? JOB_UNCERTAIN : JOB_CANCELLED;
+    s->finished_ms = db->now_ms;
+    store_row_step(db, s, was, why, 0);
+}
+
+struct store_job *store_jobs_add(struct store_jobs *jobs)
+{
+    if (jobs->count == jobs->size) {
+        jobs->size = jobs->size ? jobs->size * 2 : 16;
+        jobs->list = xreallocarray(jobs->list, jobs->size, sizeof *jobs->list);
+    }
+    struct store_job *j = &jobs->list[jobs->count++];
+    memset(j, 0, sizeof *j);
+    return j;
+}

@@ -1,0 +1,89 @@
+/*
+ * The tables, and the way from an older version to the current one. `user_version` is the version; 0 with no
+ * tables is an empty file.
+ */
+#include <string.h>
+
+#include "core/log.h"
+#include "dispatcher/store_parts.h"
+
+/* Version 1. Columns of jobs are as in struct store_job; sum covers the fixed ones, state_sum those that
+ * decide about sending. Partial indexes keep the fast path short: a job that is inserted leased and then
+ * sent passes through jobs_id and jobs_standing only. */
+static const char version_1[] =
+    "CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;"
+    "CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE events(row INTEGER PRIMARY KEY, key BLOB NOT NULL, bridge TEXT, type TEXT,"
+    " event_ms INTEGER, decided_ms INTEGER NOT NULL);"
+    "CREATE UNIQUE INDEX events_key ON events(key);"
+    "CREATE TABLE deletions(row INTEGER PRIMARY KEY, hash BLOB NOT NULL, at_ms INTEGER NOT NULL);"
+    "CREATE UNIQUE INDEX deletions_hash ON deletions(hash);"
+    "CREATE TABLE jobs(row INTEGER PRIMARY KEY, id BLOB NOT NULL, state INTEGER NOT NULL,"
+    " attempt INTEGER NOT NULL, failures INTEGER NOT NULL, generation INTEGER NOT NULL,"
+    " pinned INTEGER NOT NULL, cancel_wanted INTEGER NOT NULL, first_attempt_ms INTEGER NOT NULL,"
+    " due_ms INTEGER NOT NULL, finished_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL,"
+    " sum INTEGER NOT NULL, state_sum INTEGER NOT NULL,"
+    " event BLOB NOT NULL, bridge TEXT NOT NULL, rule TEXT NOT NULL, provider TEXT NOT NULL,"
+    " number TEXT NOT NULL, from_name TEXT, text TEXT NOT NULL, item TEXT, container TEXT,"
+    " priority INTEGER NOT NULL, keep_on_delete INTEGER NOT NULL, event_ms INTEGER NOT NULL,"
+    " created_ms INTEGER NOT NULL, reason TEXT, code INTEGER NOT NULL, provider_id TEXT,"
+    " points_micro INTEGER NOT NULL, parts INTEGER NOT NULL, inferred INTEGER NOT NULL);"
+    "CREATE UNIQUE INDEX jobs_id ON jobs(id);"
+    "CREATE INDEX jobs_due ON jobs(provider, priority, due_ms) WHERE state = 0;"
+    "CREATE INDEX jobs_item ON jobs(item) WHERE state IN (0, 2) AND item IS NOT NULL;"
+    "CREATE INDEX jobs_container ON jobs(container) WHERE state IN (0, 2) AND container IS NOT NULL;"
+    /* what is open or wants a person: seldom many, so that they are found without reading the rest */
+    "CREATE INDEX jobs_standing ON jobs(state) WHERE state IN (0, 1, 2, 8, 9, 10, 11, 12);";
+
+/* migrations[N] leads from version N to N + 1. */
+static const char *const migrations[STORE_SCHEMA_VERSION] = {version_1};
+
+static int version_of(sqlite3 *sql, int *version)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = sqlite3_prepare_v2(sql, "PRAGMA user_version", -1, &st, NULL);
+    if (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+        *version = sqlite3_column_int(st, 0);
+        rc = SQLITE_OK;
+    }
+    sqlite3_finalize(st);
+    return rc;
+}
+
+static int migrate_from(sqlite3 *sql, int version)
+{
+    char number[64];
+    sqlite3_snprintf(sizeof number, number, "PRAGMA user_version = %d", version + 1);
+    int rc = sqlite3_exec(sql, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(sql, migrations[version], NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(sql, number, NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(sql, "COMMIT", NULL, NULL, NULL);
+    if (rc != SQLITE_OK && !sqlite3_get_autocommit(sql))
+        sqlite3_exec(sql, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}
+
+int store_schema_bring(sqlite3 *sql, const char *path, struct faults *faults)
+{
+    int version = 0;
+    int rc = version_of(sql, &version);
+    if (rc == SQLITE_OK && version > STORE_SCHEMA_VERSION) {
+        faults_add(faults, path, 0,
+                   "the store has schema version %d, this program knows up to %d: it was "
+                   "written by a newer bridgebell",
+                   version, (int)STORE_SCHEMA_VERSION);
+        return -1;
+    }
+    for (int from = version; rc == SQLITE_OK && from < STORE_SCHEMA_VERSION; from++) {
+        rc = migrate_from(sql, from);
+        if (rc == SQLITE_OK && from > 0)
+            log_info("store migrated", log_str("path", path), log_int("version", from + 1));
+    }
+    if (rc == SQLITE_OK)
+        return 0;
+    faults_add(faults, path, 0, "the store's tables cannot be made: %s", sqlite3_errmsg(sql));
+    return -1;
+}
