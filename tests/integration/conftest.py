@@ -162,3 +162,36 @@ def bell(tmp_path):
         text = one.log_text()
         for word in ("AddressSanitizer", "runtime error:", "LeakSanitizer", "panic:"):
             assert word not in text, f"{word} in the log"
+
+
+@pytest.fixture
+def line(tmp_path):
+    from line import Line
+    lines = []
+
+    def make(**options):
+        lines.append(Line(tmp_path, **options))
+        return lines[-1]
+
+    yield make
+    for one in lines:
+        one.stop()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """An authority and a certificate for 127.0.0.1, made by openssl."""
+    directory = tmp_path_factory.mktemp("tls")
+    files = {name: str(directory / f"{name}.pem") for name in ("ca", "ca_key", "cert", "key", "request")}
+
+    def openssl(*words):
+        subprocess.run(["openssl", *words], check=True, capture_output=True)
+    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    openssl("req", "-x509", *new_key, "-keyout", files["ca_key"], "-out", files["ca"], "-days", "2", "-subj",
+            "/CN=bridgebell test authority")
+    openssl("req", *new_key, "-keyout", files["key"], "-out", files["request"], "-subj", "/CN=127.0.0.1")
+    extensions = directory / "extensions"
+    extensions.write_text("subjectAltName = IP:127.0.0.1, DNS:localhost\n")
+    openssl("x509", "-req", "-in", files["request"], "-CA", files["ca"], "-CAkey", files["ca_key"], "-CAcreateserial",
+            "-out", files["cert"], "-days", "2", "-extfile", str(extensions))
+    return files
