@@ -34,8 +34,7 @@ struct analyst {
     struct expr_arena *arena;
 };
 
-/* ---- Paths
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Paths ----------------------------------------------------------------------------------- */
 
 /* A key that may stand in a dotted path without being taken for two. */
 static bool plain_key(struct expr_value key)
@@ -94,8 +93,7 @@ static bool same_path(const struct draft *a, const struct draft *b)
     return true;
 }
 
-/* ---- Values
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Values ---------------------------------------------------------------------------------- */
 
 static int compare_literals(const void *left, const void *right)
 {
@@ -136,8 +134,7 @@ static bool set_values(struct analyst *a, struct draft *draft, const struct expr
     return true;
 }
 
-/* ---- Conjuncts
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Conjuncts ------------------------------------------------------------------------------- */
 
 static bool add_draft(struct analyst *a, struct drafts *drafts, const struct draft *draft)
 {
@@ -282,8 +279,7 @@ static void require(struct analyst *a, const struct node *node, struct drafts *d
         *complete = false;
 }
 
-/* ---- The result
- * -------------------------------------------------------------------------------------------------- */
+/* ---- The result ------------------------------------------------------------------------------ */
 
 /* All in one block behind the struct's own arena: the requirements do not point into the expression. */
 struct owned {

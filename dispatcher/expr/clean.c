@@ -7,10 +7,7 @@
 #include "dispatcher/expr/arena.h"
 #include "dispatcher/expr/text.h"
 
-#define SCHEME_LIMIT 32u /* letters of a scheme */
-
-/* ---- Characters
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Characters ------------------------------------------------------------------------------ */
 
 struct range {
     uint32_t first;
@@ -27,14 +24,17 @@ static const struct range invisible[] = {
     {0xE0000, 0xE0FFF},
 };
 
-static bool is_invisible(uint32_t code)
+static bool in_ranges(uint32_t code, const struct range *ranges, size_t count)
 {
-    if ((code & 0xFFFE) == 0xFFFE)
-        return true;
-    for (size_t i = 0; i < sizeof invisible / sizeof invisible[0] && code >= invisible[i].first; i++)
-        if (code <= invisible[i].last)
+    for (size_t i = 0; i < count && code >= ranges[i].first; i++)
+        if (code <= ranges[i].last)
             return true;
     return false;
+}
+
+static bool is_invisible(uint32_t code)
+{
+    return (code & 0xFFFE) == 0xFFFE || in_ranges(code, invisible, sizeof invisible / sizeof invisible[0]);
 }
 
 static bool is_break(uint32_t code)
@@ -78,8 +78,7 @@ static size_t strip(const char *text, size_t len, size_t characters, char *out)
     return length;
 }
 
-/* ---- Links
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Links ----------------------------------------------------------------------------------- */
 
 struct writer {
     char *out;
@@ -102,8 +101,16 @@ static bool is_number(char c)
     return c >= '0' && c <= '9';
 }
 
-/* One character of a label of a host's name; returns its length or 0. Letters beyond ASCII belong to labels.
- */
+/* Letters beyond ASCII that names of hosts may have: alphabets and ideographs, no symbols, no emoji;
+ * ascending. */
+static const struct range letters[] = {
+    {0x00C0, 0x00D6},   {0x00D8, 0x00F6},   {0x00F8, 0x1FFF}, {0x2C00, 0x2DFF}, {0x3041, 0x318F},
+    {0x31A0, 0x31FF},   {0x3400, 0xABFF},   {0xAC00, 0xD7FF}, {0xF900, 0xFAFF}, {0xFB50, 0xFDCF},
+    {0xFE70, 0xFEFC},   {0xFF10, 0xFF19},   {0xFF21, 0xFF3A}, {0xFF41, 0xFF5A}, {0xFF66, 0xFFDC},
+    {0x10000, 0x1EFFF}, {0x20000, 0x3FFFF},
+};
+
+/* One character of a label of a host's name; returns its length or 0. */
 static size_t label_character(const char *text, size_t len)
 {
     size_t used = 0;
@@ -112,10 +119,7 @@ static size_t label_character(const char *text, size_t len)
     if (is_letter(*text) || is_number(*text) || *text == '-' || *text == '_')
         return 1;
     uint32_t code = text_decode(text, len, &used);
-    return code >= 0xA1 && code != TEXT_INVALID && code != 0xFFFD && !is_dot(code) &&
-                   (code < 0x2000 || code > 0x206F) && (code < 0x3000 || code > 0x301F)
-               ? used
-               : 0;
+    return in_ranges(code, letters, sizeof letters / sizeof letters[0]) ? used : 0;
 }
 
 static size_t dot_length(const char *text, size_t len)
@@ -132,39 +136,6 @@ static size_t label_length(const char *text, size_t len)
     for (size_t used = 1; used > 0; n += used)
         used = label_character(text + n, len - n);
     return n;
-}
-
-/* A dotted name: where it ends and what of it decides whether it is a link. */
-struct host {
-    size_t length;
-    size_t labels;
-    bool numeric; /* every label is a number */
-    const char *first;
-    size_t first_length;
-    const char *last;
-    size_t last_length;
-};
-
-static struct host read_host(const char *text, size_t len)
-{
-    struct host host = {.numeric = true, .first = text};
-    for (size_t at = 0;;) {
-        size_t label = label_length(text + at, len - at);
-        if (label == 0)
-            break;
-        host.last = text + at;
-        host.last_length = label;
-        if (host.labels++ == 0)
-            host.first_length = label;
-        for (size_t i = 0; i < label; i++)
-            host.numeric = host.numeric && is_number(text[at + i]);
-        host.length = at + label;
-        size_t dot = dot_length(text + host.length, len - host.length);
-        if (dot == 0)
-            break;
-        at = host.length + dot;
-    }
-    return host;
 }
 
 static bool is_word(const char *text, size_t len, const char *const *words)
@@ -190,15 +161,54 @@ static bool is_top_level(const char *label, size_t len)
         "download", "stream", "review", "trade",   "party",   "science", "racing",  "men",      "bid",
         "buzz",     "cyou",   "sbs",    "cfd",     "monster", "quest",   "lol",     "rip",      "art",
         "host",     "press",  "plus",   "one",     "zone",    NULL};
-    if (len == 2)
-        return is_letter(label[0]) && is_letter(label[1]);
     if (len > 4 && strncasecmp(label, "xn--", 4) == 0)
         return true;
-    return (unsigned char)label[0] >= 0x80 || is_word(label, len, names);
+    if ((unsigned char)label[0] >= 0x80)
+        return true;
+    /* What is not a letter ends the name for a phone: "evil.com-", "evil.comą". */
+    size_t letter_count = 0;
+    while (letter_count < len && is_letter(label[letter_count]))
+        letter_count++;
+    if (letter_count < len && is_number(label[letter_count]))
+        return false;
+    return letter_count == 2 || is_word(label, letter_count, names);
 }
 
-/* Whether a phone could make a link of the name; `before` and `after` are its neighbours. */
-static bool is_link(const struct host *host, char before, const char *after, size_t after_length)
+/* A dotted name: where it ends and what of it decides whether it is a link. */
+struct host {
+    size_t length;
+    size_t labels;
+    bool numeric; /* every label is a number */
+    bool known;   /* a label behind the first is a top-level domain: phones end the name there if they must */
+    const char *first;
+    size_t first_length;
+};
+
+static struct host read_host(const char *text, size_t len)
+{
+    struct host host = {.numeric = true, .first = text};
+    for (size_t at = 0;;) {
+        size_t label = label_length(text + at, len - at);
+        if (label == 0)
+            break;
+        if (host.labels++ == 0)
+            host.first_length = label;
+        else
+            host.known = host.known || is_top_level(text + at, label);
+        for (size_t i = 0; i < label; i++)
+            host.numeric = host.numeric && is_number(text[at + i]);
+        host.length = at + label;
+        size_t dot = dot_length(text + host.length, len - host.length);
+        if (dot == 0)
+            break;
+        at = host.length + dot;
+    }
+    return host;
+}
+
+/* Whether a phone could make a link of the name; `addressed`: it stands behind "//" or "@"; `after`: what
+ * follows it. */
+static bool is_link(const struct host *host, bool addressed, const char *after, size_t after_length)
 {
     static const char *const www[] = {"www", NULL};
     char next = after_length > 0 ? *after : ' ';
@@ -207,9 +217,8 @@ static bool is_link(const struct host *host, char before, const char *after, siz
     if (host->labels < 2)
         return false;
     if (host->numeric)
-        return host->labels == 4 && (path || before == '/' || before == '@');
-    return path || before == '/' || before == '@' || is_word(host->first, host->first_length, www) ||
-           is_top_level(host->last, host->last_length);
+        return host->labels == 4 && (path || addressed);
+    return path || addressed || host->known || is_word(host->first, host->first_length, www);
 }
 
 static void put_host(struct writer *w, const char *text, const struct host *host, bool link)
@@ -224,48 +233,69 @@ static void put_host(struct writer *w, const char *text, const struct host *host
     }
 }
 
-/*
- * A scheme at the cursor: "http:" and "https:" become "hxxp:" and "hxxps:", "ftp:" "fxp:"; any other before
- * "//", and those that act without it, get "[:]". Returns how much was read.
- */
-static size_t put_scheme(struct writer *w, const char *text, size_t len)
+/* The length of one of the words at the cursor, in any case, if a colon follows it; else 0. */
+static size_t word_before_colon(const char *text, size_t len, const char *const *words)
 {
-    static const char *const web[] = {"http", "https", "ftp", "ftps", NULL};
-    static const char *const bare[] = {"tel",      "sms",    "smsto",   "mms",      "mailto", "javascript",
-                                       "intent",   "market", "geo",     "facetime", "data",   "file",
-                                       "whatsapp", "tg",     "skype",   "viber",    "callto", "sip",
-                                       "sips",     "xmpp",   "bitcoin", NULL};
-    size_t n = 0;
-    while (n < len && n < SCHEME_LIMIT &&
-           (is_letter(text[n]) || (n > 0 && (is_number(text[n]) || text[n] == '+'))))
-        n++;
-    if (n == 0 || n + 1 >= len || text[n] != ':')
-        return 0;
-    if (is_word(text, n, web)) {
-        bool file = text[0] == 'f' || text[0] == 'F';
-        put(w, text, 1);
-        put(w, file ? "x" : "xx", file ? 1 : 2);
-        put(w, text + (file ? 2 : 3), n - (file ? 2 : 3) + 1);
-        return n + 1;
+    for (; *words != NULL; words++) {
+        size_t n = strlen(*words);
+        if (n < len && text[n] == ':' && strncasecmp(text, *words, n) == 0)
+            return n;
     }
-    bool slashes = n + 2 < len && text[n + 1] == '/' && text[n + 2] == '/';
-    if (!slashes && !is_word(text, n, bare))
+    return 0;
+}
+
+/* Schemes of the web wherever they stand: "http:" becomes "hxxp:", "ftp:" "fxp:". Returns how much was read.
+ */
+static size_t put_web_scheme(struct writer *w, const char *text, size_t len)
+{
+    static const char *const web[] = {"https", "http", "ftps", "ftp", NULL};
+    size_t n = word_before_colon(text, len, web);
+    if (n == 0)
         return 0;
-    put(w, text, n);
-    put(w, "[:]", 3);
+    bool file = text[0] == 'f' || text[0] == 'F';
+    size_t replaced = file ? 2 : 3;
+    put(w, text, 1);
+    put(w, file ? "x" : "xx", replaced - 1);
+    put(w, text + replaced, n + 1 - replaced);
     return n + 1;
 }
 
-/* One word without spaces. `out` has room for five bytes for each of the word's. */
-static size_t defang(const char *word, size_t len, char *out)
+/*
+ * The schemes of a word: those of the web are spoilt, the colon of "x://" and of what acts without slashes
+ * ("tel:") goes into brackets. `out` has room for twice the word.
+ */
+static size_t defang_schemes(const char *word, size_t len, char *out)
+{
+    static const char *const bare[] = {"tel",      "smsto",  "sms",     "mms",      "mailto", "javascript",
+                                       "intent",   "market", "geo",     "facetime", "data",   "file",
+                                       "whatsapp", "tg",     "skype",   "viber",    "callto", "sips",
+                                       "sip",      "xmpp",   "bitcoin", NULL};
+    struct writer w = {out, 0};
+    for (size_t i = 0; i < len;) {
+        size_t read = put_web_scheme(&w, word + i, len - i);
+        bool starts = i == 0 || !(is_letter(word[i - 1]) || is_number(word[i - 1]));
+        size_t acts = read == 0 && starts ? word_before_colon(word + i, len - i, bare) : 0;
+        if (acts > 0 && acts + 1 < len - i) {
+            put(&w, word + i, acts);
+            put(&w, "[:]", 3);
+            read = acts + 1;
+        } else if (read == 0 && len - i >= 3 && memcmp(word + i, "://", 3) == 0) {
+            put(&w, "[:]", 3);
+            read = 1;
+        } else if (read == 0) {
+            put(&w, word + i, 1);
+            read = 1;
+        }
+        i += read;
+    }
+    return w.length;
+}
+
+/* The dotted names of a word that could be links. `out` has room for three times the word. */
+static size_t defang_hosts(const char *word, size_t len, char *out)
 {
     struct writer w = {out, 0};
     for (size_t i = 0; i < len;) {
-        size_t scheme = put_scheme(&w, word + i, len - i);
-        if (scheme > 0) {
-            i += scheme;
-            continue;
-        }
         struct host host = read_host(word + i, len - i);
         if (host.length == 0) {
             put(&w, word + i, 1);
@@ -273,14 +303,14 @@ static size_t defang(const char *word, size_t len, char *out)
             continue;
         }
         size_t end = i + host.length;
-        put_host(&w, word + i, &host, is_link(&host, i > 0 ? word[i - 1] : ' ', word + end, len - end));
+        bool addressed = i > 0 && (word[i - 1] == '@' || (i > 1 && word[i - 1] == '/' && word[i - 2] == '/'));
+        put_host(&w, word + i, &host, is_link(&host, addressed, word + end, len - end));
         i = end;
     }
     return w.length;
 }
 
-/* ---- Cutting
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Cutting --------------------------------------------------------------------------------- */
 
 /* The bytes of the first `characters` code points of valid text. */
 static size_t prefix_bytes(const char *text, size_t len, size_t characters)
@@ -292,23 +322,36 @@ static size_t prefix_bytes(const char *text, size_t len, size_t characters)
     return at;
 }
 
+/* Room to work in, and what is left of the characters. */
+struct cutter {
+    char *scratch;
+    size_t room;
+    bool cut;
+};
+
 /*
- * Defangs a word into at most `room` code points. A word that does not fit is cut before it is defanged,
- * never after: a cut may make a link of what was none ("x.community").
+ * Defangs a word into what room is left. A word that does not fit is cut before it is defanged, never after:
+ * a cut may make a link of what was none ("x.community").
  */
-static size_t defang_within(const char *word, size_t len, size_t room, char *out, bool *cut)
+static size_t defang_within(struct cutter *c, const char *word, size_t len, char *out)
 {
     size_t characters = text_count(word, len);
-    if (characters > room) {
-        *cut = true;
-        characters = room;
+    if (characters > c->room) {
+        c->cut = true;
+        characters = c->room;
     }
-    for (;; characters--) {
-        size_t bytes = prefix_bytes(word, len, characters);
-        size_t length = defang(word, bytes, out);
-        if (text_count(out, length) <= room)
+    for (;;) {
+        size_t bytes = defang_schemes(word, prefix_bytes(word, len, characters), c->scratch);
+        size_t length = defang_hosts(c->scratch, bytes, out);
+        size_t count = text_count(out, length);
+        if (count <= c->room) {
+            c->room -= count;
             return length;
-        *cut = true;
+        }
+        /* a character becomes four at most, so that this many less are needed at least */
+        size_t excess = (count - c->room + 3) / 4;
+        characters -= excess < characters ? excess : characters;
+        c->cut = true;
     }
 }
 
@@ -316,34 +359,30 @@ bool expr_clean(const char *text, size_t len, size_t characters, struct expr_are
                 size_t *out_len, bool *cut)
 {
     size_t most = len < 4 * (characters + 64) ? len : 4 * (characters + 64);
-    bool ignored = false;
-    bool *shortened = cut != NULL ? cut : &ignored;
-    *shortened = false;
     char *visible = expr_arena_alloc(arena, most * 3 + 8);
-    char *result = expr_arena_alloc(arena, most * 15 + 8);
-    if (visible == NULL || result == NULL)
+    char *result = expr_arena_alloc(arena, most * 18 + 8);
+    struct cutter cutter = {.scratch = expr_arena_alloc(arena, most * 6 + 8), .room = characters};
+    if (visible == NULL || result == NULL || cutter.scratch == NULL)
         return false;
     size_t length = strip(text, len, characters, visible);
     size_t written = 0;
-    size_t left = characters;
-    for (size_t i = 0; i < length && !*shortened;) {
+    for (size_t i = 0; i < length && !cutter.cut;) {
         const char *space = memchr(visible + i, ' ', length - i);
         size_t word = space == NULL ? length - i : (size_t)(space - visible) - i;
-        size_t added = defang_within(visible + i, word, left, result + written, shortened);
-        left -= text_count(result + written, added);
-        written += added;
+        written += defang_within(&cutter, visible + i, word, result + written);
         i += word;
-        if (*shortened || i == length)
+        if (cutter.cut || i == length)
             break;
-        if (left == 0) {
-            *shortened = true;
-            break;
+        cutter.cut = cutter.room == 0;
+        if (!cutter.cut) {
+            result[written++] = ' ';
+            cutter.room--;
         }
-        result[written++] = ' ';
-        left--;
         i++;
     }
     *out = result;
     *out_len = written;
+    if (cut != NULL)
+        *cut = cutter.cut;
     return true;
 }

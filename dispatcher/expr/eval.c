@@ -57,8 +57,7 @@ static bool is_error(struct expr_value value)
     return value.type == EXPR_ERROR;
 }
 
-/* ---- Leaves
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Leaves ---------------------------------------------------------------------------------- */
 
 static struct expr_value eval_const(struct machine *m, const struct node *node)
 {
@@ -76,8 +75,7 @@ static struct expr_value eval_local(struct machine *m, const struct node *node)
     return m->locals[node->slot];
 }
 
-/* ---- Fields and elements
- * --------------------------------------------------------------------------------------- */
+/* ---- Fields and elements --------------------------------------------------------------------- */
 
 static struct expr_value no_fields(struct machine *m, const struct node *node, struct expr_value value)
 {
@@ -167,8 +165,7 @@ static struct expr_value eval_index(struct machine *m, const struct node *node)
     return found == 1 ? value : no_such_key(m, key);
 }
 
-/* ---- Lists and maps
- * -------------------------------------------------------------------------------------------- */
+/* ---- Lists and maps -------------------------------------------------------------------------- */
 
 static struct expr_value eval_list(struct machine *m, const struct node *node)
 {
@@ -233,8 +230,7 @@ static struct expr_value eval_in(struct machine *m, const struct node *node)
     return expr_bool(false);
 }
 
-/* ---- Logic
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Logic ----------------------------------------------------------------------------------- */
 
 static struct expr_value eval_not(struct machine *m, const struct node *node)
 {
@@ -281,8 +277,7 @@ static struct expr_value eval_conditional(struct machine *m, const struct node *
     return is_error(condition) ? condition : machine_no_overload(m, "?:", &condition, 1);
 }
 
-/* ---- Comparison
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Comparison ------------------------------------------------------------------------------ */
 
 static struct expr_value eval_equal(struct machine *m, const struct node *node)
 {
@@ -327,8 +322,7 @@ static struct expr_value eval_order(struct machine *m, const struct node *node)
     }
 }
 
-/* ---- Arithmetic
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Arithmetic ------------------------------------------------------------------------------ */
 
 static struct expr_value overflow(void)
 {
@@ -491,8 +485,7 @@ static struct expr_value eval_negate(struct machine *m, const struct node *node)
     return is_error(value) ? value : machine_no_overload(m, "-", &value, 1);
 }
 
-/* ---- Calls
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Calls ----------------------------------------------------------------------------------- */
 
 static struct expr_value eval_call(struct machine *m, const struct node *node)
 {
@@ -524,8 +517,7 @@ static struct expr_value eval_unsafe(struct machine *m, const struct node *node)
     return machine_eval(m, node->a);
 }
 
-/* ---- Macros
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Macros ---------------------------------------------------------------------------------- */
 
 /* Evaluates the range: a list, or a map, whose keys are taken. */
 static struct expr_value macro_range(struct machine *m, const struct node *node)
@@ -621,8 +613,7 @@ static struct expr_value eval_collect(struct machine *m, const struct node *node
     return expr_list(items, count);
 }
 
-/* ---- Entry
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Entry ----------------------------------------------------------------------------------- */
 
 static evaluator *const evaluators[OP_COUNT] = {
     [OP_CONST] = eval_const,

@@ -27,8 +27,7 @@
 #define EXPR_STEP_LIMIT 100000u  /* steps of one evaluation unless the activation says otherwise */
 #define EXPR_ARGUMENTS_LIMIT 64u /* arguments of one call */
 
-/* ---- Values
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Values ---------------------------------------------------------------------------------- */
 
 enum expr_type {
     EXPR_NULL,
@@ -110,8 +109,7 @@ int expr_value_equal(struct expr_value left, struct expr_value right);
  * EXPR_ERROR. */
 const char *expr_type_name(enum expr_type type);
 
-/* ---- Memory
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Memory ---------------------------------------------------------------------------------- */
 
 /*
  * Memory for what evaluations make. Nothing in it is freed one by one: reset it between events. Memory is
@@ -133,8 +131,7 @@ void *expr_arena_alloc(struct expr_arena *arena, size_t size);
 struct expr_value expr_failure_f(struct expr_arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* ---- Names
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Names ----------------------------------------------------------------------------------- */
 
 /*
  * A function of the host, called as name(args). `args` holds `count` values, between min_args and max_args,
@@ -179,8 +176,7 @@ enum expr_event_slot {
 /* channel, type, data, time, bridge, context, container, item, author, recovered; no functions; checked. */
 const struct expr_env *expr_event_env(void);
 
-/* ---- Compiling
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Compiling ------------------------------------------------------------------------------- */
 
 /* A compiled expression: immutable, may be shared by threads. */
 struct expr;
@@ -218,8 +214,7 @@ bool expr_uses_function(const struct expr *expr, const char *name);
 size_t expr_error_caret(const char *source, size_t len, const struct expr_error *error, char *out,
                         size_t size);
 
-/* ---- Evaluating
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Evaluating ------------------------------------------------------------------------------ */
 
 struct expr_activation {
     /* One value for each variable of the env the expression was compiled with. A slot that holds an
@@ -245,8 +240,7 @@ enum expr_verdict { EXPR_FALSE, EXPR_TRUE, EXPR_FAILED };
 enum expr_verdict expr_test(const struct expr *expr, const struct expr_activation *activation,
                             struct expr_arena *arena, struct expr_value *failure);
 
-/* ---- Writing values
- * -------------------------------------------------------------------------------------------- */
+/* ---- Writing values -------------------------------------------------------------------------- */
 
 /*
  * Writes a value as JSON into the arena: doubles always with a point or an exponent ("NaN", "Infinity",

@@ -41,8 +41,7 @@ static struct expr_value out_of_range(const char *type)
     return expr_failure(messages[strcmp(type, "uint") == 0].message);
 }
 
-/* ---- Conversions
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Conversions ----------------------------------------------------------------------------- */
 
 /* Copies a short text NUL-terminated; false if it is no number for its length or a NUL inside. */
 static bool number_text(struct expr_value text, char *out)
@@ -309,8 +308,7 @@ static struct expr_value call_duration(struct machine *m, const struct node *nod
     return time_parse_duration(args[0].as.string, args[0].length);
 }
 
-/* ---- Strings
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Strings --------------------------------------------------------------------------------- */
 
 static struct expr_value call_size(struct machine *m, const struct node *node, const struct expr_value *args)
 {
@@ -391,8 +389,7 @@ static struct expr_value call_matches(struct machine *m, const struct node *node
     return result < 0 ? expr_failure(message) : expr_bool(result == 1);
 }
 
-/* ---- Times
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Times ----------------------------------------------------------------------------------- */
 
 static const struct expr_zone *zone_of(struct machine *m, const struct node *node, struct expr_value name)
 {
@@ -466,8 +463,7 @@ static struct expr_value call_milliseconds(struct machine *m, const struct node 
     return fields_of(m, node, args, &f, &failure) ? expr_int(args[0].length / NS_PER_MS) : failure;
 }
 
-/* ---- The table
- * ------------------------------------------------------------------------------------------------- */
+/* ---- The table ------------------------------------------------------------------------------- */
 
 static const struct builtin builtins[] = {
     {"bool", 1, 1, BUILTIN_GLOBAL, call_bool},

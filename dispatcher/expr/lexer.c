@@ -86,8 +86,7 @@ static void skip_blank(struct lexer *lexer)
     }
 }
 
-/* ---- Numbers
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Numbers --------------------------------------------------------------------------------- */
 
 static bool lex_hexadecimal(struct lexer *lexer, struct token *token)
 {
@@ -180,8 +179,7 @@ static bool lex_number(struct lexer *lexer)
     return true;
 }
 
-/* ---- Strings
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Strings --------------------------------------------------------------------------------- */
 
 struct literal {
     size_t start; /* of the whole token */
@@ -372,8 +370,7 @@ static bool lex_string(struct lexer *lexer, struct literal *literal, size_t pref
     return true;
 }
 
-/* ---- Names and operators
- * --------------------------------------------------------------------------------------- */
+/* ---- Names and operators --------------------------------------------------------------------- */
 
 static void lex_name(struct lexer *lexer)
 {

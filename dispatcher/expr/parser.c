@@ -49,8 +49,7 @@ typedef const struct node *parsed; /* NULL: failed, and the error says why */
 
 static parsed parse_expression(struct parser *p);
 
-/* ---- Errors
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Errors ---------------------------------------------------------------------------------- */
 
 __attribute__((format(printf, 3, 4))) static parsed fail(struct parser *p, size_t offset, const char *format,
                                                          ...)
@@ -82,8 +81,7 @@ static parsed too_large(struct parser *p)
     return fail(p, p->at->offset, "the expression is too large");
 }
 
-/* ---- Nodes
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Nodes ----------------------------------------------------------------------------------- */
 
 static void raise_height(struct node *node, const struct node *child)
 {
@@ -186,8 +184,7 @@ static void remember(struct expr_arena *arena, const struct node ***list, size_t
     (*list)[(*count)++] = node;
 }
 
-/* ---- Tokens
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Tokens ---------------------------------------------------------------------------------- */
 
 static bool is_operator(const struct token *token, unsigned operator)
 {
@@ -232,8 +229,7 @@ static bool is_reserved(const struct parser *p, const struct token *token)
     return is_word_of(p, token, reserved);
 }
 
-/* ---- Names
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Names ----------------------------------------------------------------------------------- */
 
 static bool same_name(const char *name, const char *text, size_t length)
 {
@@ -328,8 +324,7 @@ static parsed unknown_name(struct parser *p, const struct token *token)
     return late(p, token->offset, "unknown name '%s'", word);
 }
 
-/* ---- Calls
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Calls ----------------------------------------------------------------------------------- */
 
 static bool parse_arguments(struct parser *p, struct children *children, unsigned end, const char *wanted)
 {
@@ -492,8 +487,7 @@ static parsed resolve_call(struct parser *p, const struct token *name, bool meth
     return unknown_function(p, name, method);
 }
 
-/* ---- Macros
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Macros ---------------------------------------------------------------------------------- */
 
 /* has(e.f): the argument is parsed as usual and its last selection turned into a test. */
 static parsed parse_has(struct parser *p, const struct token *name)
@@ -586,8 +580,7 @@ static parsed parse_macro(struct parser *p, const struct macro *macro, parsed ra
     return expect(p, ')', "')'") ? finish(p, node) : NULL;
 }
 
-/* ---- Primaries
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Primaries ------------------------------------------------------------------------------- */
 
 static parsed parse_list(struct parser *p, size_t offset)
 {
@@ -753,8 +746,7 @@ static parsed parse_primary(struct parser *p)
     return unexpected(p, "a value");
 }
 
-/* ---- Members
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Members --------------------------------------------------------------------------------- */
 
 /* A failure with the field's name, made once so that a missing field costs an event nothing. */
 static struct expr_value missing_field(struct parser *p, const char *name, uint32_t length)
@@ -865,8 +857,7 @@ static parsed parse_unary(struct parser *p)
     return node;
 }
 
-/* ---- Operators
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Operators ------------------------------------------------------------------------------- */
 
 struct binary_operator {
     unsigned operator;
@@ -959,8 +950,7 @@ static parsed parse_expression(struct parser *p)
     return node;
 }
 
-/* ---- Entry
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Entry ----------------------------------------------------------------------------------- */
 
 static parsed parse_source(struct parser *p, size_t len)
 {

@@ -18,8 +18,7 @@ struct expr_regex {
     pcre2_match_context *limits;
 };
 
-/* ---- RE2 to PCRE2
- * ------------------------------------------------------------------------------------------------ */
+/* ---- RE2 to PCRE2 ---------------------------------------------------------------------------- */
 
 struct translation {
     const char *at;
@@ -187,7 +186,7 @@ static bool translate_perl_class(struct translation *t, bool inside)
     return true;
 }
 
-/* ---- Character classes */
+/* ---- Character classes ----------------------------------------------------------------------- */
 
 /* "[:alpha:]" and "[:^alpha:]" are copied; true if one stood at the cursor. */
 static bool copy_posix_class(struct translation *t)
@@ -282,7 +281,7 @@ static bool translate_class(struct translation *t)
     return true;
 }
 
-/* ---- Groups, quantifiers, escapes */
+/* ---- Groups, quantifiers, escapes ------------------------------------------------------------ */
 
 /* "(?P<name>" and "(?<name>": copied. The cursor is at the "<". */
 static bool translate_named_group(struct translation *t)
@@ -519,8 +518,7 @@ static bool translate(struct translation *t)
     return t->depth == 0 || refuse(t, "a group does not end: ) is missing");
 }
 
-/* ---- Compiling and matching
- * -------------------------------------------------------------------------------------- */
+/* ---- Compiling and matching ------------------------------------------------------------------ */
 
 static void *take_from_arena(PCRE2_SIZE size, void *arena)
 {

@@ -28,8 +28,7 @@ struct expr_template {
     size_t insertions;
 };
 
-/* ---- Compiling
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Compiling ------------------------------------------------------------------------------- */
 
 struct compiler {
     struct expr_template *tmpl;
@@ -251,8 +250,7 @@ size_t expr_template_insertions(const struct expr_template *tmpl)
     return tmpl->insertions;
 }
 
-/* ---- Rendering
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Rendering ------------------------------------------------------------------------------- */
 
 struct rendering {
     const struct expr_activation *activation;

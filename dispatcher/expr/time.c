@@ -60,8 +60,7 @@ struct time_fields time_split(int64_t seconds)
     return fields;
 }
 
-/* ---- Reading
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 struct reader {
     const char *at;
@@ -255,8 +254,7 @@ struct expr_value time_parse_duration(const char *text, size_t len)
     return expr_duration_ns(total);
 }
 
-/* ---- Writing
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 /* ".5" for 500000000, nothing for 0. */
 static size_t write_fraction(uint32_t nanoseconds, char *out, size_t size)
@@ -290,8 +288,7 @@ size_t time_write_duration(struct expr_value duration, char *out)
     return n;
 }
 
-/* ---- Arithmetic
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Arithmetic ------------------------------------------------------------------------------ */
 
 struct expr_value time_move(struct expr_value timestamp, int64_t nanoseconds, bool back)
 {

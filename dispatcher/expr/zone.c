@@ -41,8 +41,7 @@ struct expr_zone {
     struct rule rule;
 };
 
-/* ---- Fixed offsets
- * --------------------------------------------------------------------------------------------- */
+/* ---- Fixed offsets --------------------------------------------------------------------------- */
 
 static bool parse_fixed(const char *name, size_t len, int32_t *offset)
 {
@@ -74,8 +73,7 @@ static struct expr_zone *fixed_zone(int32_t offset, struct expr_arena *arena)
     return zone;
 }
 
-/* ---- The rule at the end of a file: POSIX TZ text
- * ---------------------------------------------------------------- */
+/* ---- The rule at the end of a file: POSIX TZ text -------------------------------------------- */
 
 struct scan {
     const char *at;
@@ -204,8 +202,7 @@ static int32_t rule_offset(const struct rule *rule, int64_t seconds)
     return summer ? rule->summer_offset : rule->standard_offset;
 }
 
-/* ---- The file
- * -------------------------------------------------------------------------------------------------- */
+/* ---- The file -------------------------------------------------------------------------------- */
 
 struct counts {
     uint32_t utc;
