@@ -69,7 +69,7 @@ class World:
             done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", self.disk], capture_output=True)
             self.mounted = done.returncode == 0
         self.bridge, self.bridge_control = self.sim("bridge-sim")
-        self.provider, self.provider_control = self.sim("smsapi-sim", "--token", "t0ken")
+        self.provider, self.provider_control = self.sim("smsapi-sim")
         self.master = None
         self.rule_version = 0
         self.write_config()
@@ -88,7 +88,7 @@ class World:
         return [f"http://127.0.0.1:{int(p.read_text())}" for p in ports]
 
     def write_config(self, broken=False):
-        for name, text in (("secret", KEY_SECRET), ("token", "t0ken")):
+        for name, text in (("secret", KEY_SECRET), ("token", "sim-token")):
             path = self.dir / name
             if not path.exists():
                 path.write_text(text)
@@ -378,6 +378,9 @@ class Faults:
 
     def fault_provider_repeats_reply(self):
         self.provider_for_a_while({"what": "duplicate", "probability": 0.5})
+
+    def fault_provider_refuses(self):
+        fetch(self.world.provider_control + "/_sim/refuse", {"ms": self.random.choice([200, 2000])})
 
     def fault_provider_drips(self):
         self.provider_for_a_while({"what": "slow", "ms": 5, "probability": 0.3})

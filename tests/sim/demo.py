@@ -68,7 +68,7 @@ class Demo:
         sys.exit(f"demo: {text}")
 
     def write_config(self):
-        for name, text in (("bridge.secret", KEY_SECRET), ("provider.token", "demo-token")):
+        for name, text in (("bridge.secret", KEY_SECRET), ("provider.token", "sim-token")):
             (self.dir / name).write_text(text)
             (self.dir / name).chmod(0o600)
         self.config = self.dir / "demo.conf"
@@ -121,7 +121,7 @@ metrics    {{ listen = "127.0.0.1:{free_port()}" }}
               "\nNothing leaves this machine.\n")
         self.start("bridge", self.bin / "bridge-sim", "--listen", "127.0.0.1:0", "--port-file", self.dir / "bridge.port")
         self.start("provider", self.bin / "smsapi-sim", "--listen", "127.0.0.1:0", "--port-file",
-                   self.dir / "provider.port", "--token", "demo-token", "--print", show=True)
+                   self.dir / "provider.port", "--print", show=True)
         self.bridge = f"http://127.0.0.1:{self.port_of('bridge')}"
         self.provider = f"http://127.0.0.1:{self.port_of('provider')}"
         self.write_config()
@@ -136,7 +136,7 @@ metrics    {{ listen = "127.0.0.1:{free_port()}" }}
         conf = f"-c {self.config}"
         print("\n" + paint("1", "Try in another terminal:") + f"""
   kill -9 {sender}                 a sender dies: it is started again, no text is lost or sent twice
-  curl -d '{{"outage_ms":15000}}' {self.provider}/_sim/faults
+  curl -d '{{"ms":15000}}' {self.provider}/_sim/refuse
                                the provider is down for 15 s: texts wait, then ring
   curl -d '{{}}' {self.bridge}/_sim/drop
                                the Bridge cuts the connection: what is missed is fetched
