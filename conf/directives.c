@@ -1,0 +1,272 @@
+#include "conf/directives.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/str.h"
+
+#define KIB INT64_C(1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+#define TIB (1024 * GIB)
+#define SECOND INT64_C(1000)
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+
+#define M CONF_MASTER
+#define L CONF_LISTENER
+#define D CONF_DISPATCHER
+#define S CONF_SENDER
+#define REQ CONF_REQUIRED
+#define ENV CONF_ENVIRONMENT
+
+static const char *const http_schemes[] = {"https", "http", NULL};
+static const char *const ws_schemes[] = {"wss", "ws", NULL};
+static const char *const channel_words[] = {"thread", "store", "stream", "inbox", "kvdb", NULL};
+static const char *const priority_words[] = {"critical", "normal", "bulk", NULL};
+static const char *const provider_words[] = {"smsapi", "log", NULL};
+static const char *const format_words[] = {"logfmt", "json", NULL};
+static const char *const level_words[] = {"debug", "info", "warn", "error", NULL};
+
+/* Columns: name, kind, flags, roles, min, max, default, words, help, example. */
+static const struct directive top_directives[] = {
+    {"runtime_dir", CONF_PATH, CONF_FIXED | ENV, CONF_EVERYONE, 0, 0, "\"/run/bridgebell\"", NULL,
+     "Directory of the sockets between the processes and of the two command sockets.", "\"/run/bridgebell\""},
+    {"user", CONF_NAME, CONF_FIXED, CONF_EVERYONE, 1, 64, NULL, NULL,
+     "User to become after the start, when started as root. Secret files are read as this user.",
+     "bridgebell"},
+    {"installation", CONF_NAME, CONF_FIXED, CONF_EVERYONE, 1, 64, NULL, NULL,
+     "Name of this installation, a part of every job's identity. Without it the store makes a random one; "
+     "set it "
+     "where a new store must recognise what an older one has sent.",
+     "production"},
+};
+
+static const struct directive bridge_directives[] = {
+    {"url", CONF_URL, REQ | ENV, L, 0, 0, NULL, http_schemes,
+     "Address of the Bridge's API, the same that applications use.", "\"https://bridge.example.com/api\""},
+    {"ws_url", CONF_URL, ENV, L, 0, 0, NULL, ws_schemes,
+     "Address of the Bridge's WebSocket. Without it it follows from `url`.",
+     "\"wss://bridge.example.com/api\""},
+    {"api_key_id", CONF_TEXT, REQ | ENV, L, 1, 256, NULL, NULL,
+     "Id of the Bridge API key. Its scope needs a session, the channels and a solution.",
+     "\"66f76cdc06848d6a6494f783\""},
+    {"api_key_secret", CONF_SECRET, ENV, L, 1, 4096, NULL, NULL, "Secret of the Bridge API key.",
+     "\"${BRIDGE_SECRET}\""},
+    {"api_key_secret_file", CONF_SECRET_FILE, ENV, M, 0, 0, NULL, NULL,
+     "File that holds the secret of the Bridge API key; only its owner may read it.",
+     "\"/etc/bridgebell/bridge.secret\""},
+    {"channels", CONF_WORDS, 0, L | D, 0, 0, "{ thread, store, stream, inbox }", channel_words,
+     "Channels of the Bridge to subscribe to.", "{ thread, kvdb }"},
+    {"solutions", CONF_TEXTS, 0, L, 1, 256, "{ \"*\" }", NULL,
+     "Solutions whose notifications are wanted; each becomes a `solution:` scope of the token. `*` is every "
+     "one.",
+     "{ \"66f76cdc06848d6a6494f783\" }"},
+    {"ca_file", CONF_PATH, ENV, L, 0, 0, NULL, NULL,
+     "Certificates to trust instead of the system's, in PEM form.", "\"/etc/bridgebell/ca.pem\""},
+    {"connect_timeout", CONF_DURATION, 0, L, 100, 10 * MINUTE, "10s", NULL,
+     "Longest time to connect, TLS included.", "10s"},
+    {"request_timeout", CONF_DURATION, 0, L, 100, 10 * MINUTE, "15s", NULL,
+     "Longest time to wait for the answer to a request.", "15s"},
+    {"reconnect_min", CONF_DURATION, 0, L, 10, HOUR, "500ms", NULL,
+     "First pause before connecting again; each further one is longer, with jitter.", "500ms"},
+    {"reconnect_max", CONF_DURATION, 0, L, 10, DAY, "60s", NULL, "Longest pause before connecting again.",
+     "60s"},
+    {"silence_limit", CONF_DURATION, 0, L, SECOND, HOUR, "25s", NULL,
+     "A connection without a single byte for so long is dead: the Bridge pings every 10 seconds.", "25s"},
+    {"frame_limit", CONF_SIZE, 0, L, 4 * KIB, 256 * MIB, "16MiB", NULL,
+     "Largest message accepted from the Bridge.", "16MiB"},
+    {"outbox", CONF_SIZE, 0, L, 64 * KIB, 4 * GIB, "16MiB", NULL,
+     "Memory for events that the dispatcher has not yet committed.", "16MiB"},
+    {"spill", CONF_SIZE, 0, L, 0, TIB, "256MiB", NULL,
+     "Size of the file that takes events over when the outbox is full; 0 for no file.", "256MiB"},
+    {"spill_dir", CONF_PATH, ENV, L, 0, 0, "\"/var/lib/bridgebell\"", NULL, "Directory of that file.",
+     "\"/var/lib/bridgebell\""},
+    {"catch_up", CONF_SWITCH, 0, L, 0, 0, "on", NULL,
+     "Ask the Bridge after every reconnect for what was missed.", "on"},
+    {"catch_up_max_age", CONF_DURATION, 0, L, SECOND, 30 * DAY, "24h", NULL, "How far back to ask.", "24h"},
+    {"catch_up_max_events", CONF_NUMBER, 0, L, 1, 100000000, "100000", NULL,
+     "How many events to recover at most.", "100000"},
+    {"catch_up_overlap", CONF_DURATION, 0, L, 0, HOUR, "10s", NULL,
+     "How much to ask for twice, because ids are not in order of time.", "10s"},
+};
+
+static const struct directive recipients_directives[] = {
+    {"to", CONF_RECIPIENTS, REQ, D, 0, 0, NULL, NULL,
+     "Phone numbers, in quotes and with a plus, and names of other recipients blocks.",
+     "{ \"+48500500500\", oncall }"},
+};
+
+static const struct directive rule_directives[] = {
+    {"when", CONF_TEMPLATE, REQ, D, 1, 64 * KIB, NULL, NULL,
+     "Condition on an event. Regular expressions are written in single-quoted values.",
+     "\"channel == 'thread' && type == 'threadNewMessage'\""},
+    {"to", CONF_RECIPIENTS, REQ, D, 0, 0, NULL, NULL,
+     "Who is rung: names of recipients blocks, and phone numbers in quotes.", "{ oncall, \"+48500500500\" }"},
+    {"message", CONF_TEMPLATE, REQ, D, 1, 10 * KIB, NULL, NULL,
+     "Text of the message; `{{ … }}` inserts from the event.",
+     "\"New message in thread {{ data.threadId }}\""},
+    {"from", CONF_SENDER_NAME, 0, D, 1, 16, NULL, NULL,
+     "Sender name that the phone shows. Without it the provider block's.", "\"MyCompany\""},
+    {"provider", CONF_NAME, 0, D, 1, 64, NULL, NULL,
+     "Provider block that sends. Without it the first one of the file.", "smsapi"},
+    {"priority", CONF_WORD, 0, D, 0, 0, "normal", priority_words, "Which jobs go first.", "critical"},
+    {"expires", CONF_DURATION, 0, D, SECOND, 30 * DAY, "24h", NULL,
+     "A message that could not be sent for so long is given up.", "15m"},
+    {"caps", CONF_RATE, CONF_OFF, D, 1, 1000000, "\"60/h\"", NULL, "Most messages per rule and person.",
+     "\"10/15min\""},
+    {"enabled", CONF_SWITCH, 0, D, 0, 0, "on", NULL, "Off keeps the rule in the file but out of work.",
+     "off"},
+    {"cancel_on_delete", CONF_SWITCH, 0, D, 0, 0, "on", NULL,
+     "Cancel what is not yet sent when the Bridge deletes the item that it tells of.", "off"},
+};
+
+static const struct directive provider_directives[] = {
+    {"type", CONF_WORD, REQ, D | S, 0, 0, NULL, provider_words,
+     "`smsapi` sends through SMSAPI; `log` only writes what it would send.", "smsapi"},
+    {"url", CONF_URL, ENV, D | S, 0, 0, "\"https://api.smsapi.com\"", http_schemes,
+     "Address of the provider, without a path.", "\"https://api.smsapi.pl\""},
+    {"backup_url", CONF_URL, ENV, D | S, 0, 0, NULL, http_schemes,
+     "Asked when the first address does not answer.", "\"https://api2.smsapi.com\""},
+    {"token", CONF_SECRET, ENV, S, 1, 4096, NULL, NULL, "Access token of the account; `smsapi` needs one.",
+     "\"${SMSAPI_TOKEN}\""},
+    {"token_file", CONF_SECRET_FILE, ENV, M, 0, 0, NULL, NULL,
+     "File that holds the access token; only its owner may read it.", "\"/etc/bridgebell/smsapi.token\""},
+    {"from", CONF_SENDER_NAME, 0, D | S, 1, 16, NULL, NULL,
+     "Sender name that the phone shows; it must be active on the account. Without it the account's own.",
+     "\"MyCompany\""},
+    {"requests_per_second", CONF_RATE, CONF_PLAIN, D | S, 1, 1000000, "100", NULL,
+     "Most requests from this host, in any second.", "\"6000/min\""},
+    {"attempts_per_number", CONF_RATE, CONF_OFF, D, 1, 1000000, "\"10/60s\"", NULL,
+     "Most attempts to one number. The default is the provider's own limit.", "off"},
+    {"connect_timeout", CONF_DURATION, 0, D | S, 100, 10 * MINUTE, "5s", NULL,
+     "Longest time to connect, TLS included.", "5s"},
+    {"request_timeout", CONF_DURATION, 0, D | S, 100, 10 * MINUTE, "15s", NULL,
+     "Longest time to wait for the answer to a request.", "15s"},
+    {"connections", CONF_NUMBER, 0, D | S, 1, 256, "16", NULL,
+     "Requests at the same time, per sender process.", "16"},
+    {"batch", CONF_NUMBER, 0, D | S, 1, 100, "100", NULL,
+     "Jobs of equal text that may share a request; 1 for a request each.", "1"},
+    {"ca_file", CONF_PATH, ENV, S, 0, 0, NULL, NULL,
+     "Certificates to trust instead of the system's, in PEM form.", "\"/etc/bridgebell/ca.pem\""},
+    {"max_parts", CONF_NUMBER, 0, D | S, 1, 10, NULL, NULL,
+     "Most parts of one message; longer texts are refused by the provider.", "3"},
+    {"max_attempts", CONF_NUMBER, 0, D, 1, 1000, "12", NULL, "Attempts of one job before it is given up.",
+     "12"},
+    {"retry_min", CONF_DURATION, 0, D, 10, DAY, "5s", NULL, "First pause before another attempt.", "5s"},
+    {"retry_max", CONF_DURATION, 0, D, 10, DAY, "15m", NULL, "Longest pause before another attempt.", "15m"},
+};
+
+static const struct directive dispatcher_directives[] = {
+    {"store", CONF_STORE, CONF_FIXED | ENV, D, 0, 0, "\"sqlite:/var/lib/bridgebell/queue.db\"", NULL,
+     "Where the queue is kept.", "\"sqlite:/var/lib/bridgebell/queue.db\""},
+    {"retention", CONF_DURATION, 0, D, MINUTE, 3660 * DAY, "30d", NULL, "How long ended jobs are kept.",
+     "90d"},
+    {"log_limit", CONF_SIZE, 0, D, MIB, 4 * GIB, "16MiB", NULL,
+     "Largest size of the store's write-ahead log.", "16MiB"},
+    {"min_free", CONF_SIZE, 0, D, 0, TIB, "64MiB", NULL,
+     "Intake stops while the store's disk has less free space than this.", "64MiB"},
+    {"listen", CONF_TEXT, CONF_RESERVED, D, 0, 0, NULL, NULL,
+     "senders on other hosts need keys, which this version does not have", NULL},
+};
+
+static const struct directive sender_directives[] = {
+    {"processes", CONF_NUMBER, 0, M | D | S, 0, 64, "2", NULL, "Number of sender processes.", "4"},
+    {"dispatchers", CONF_TEXTS, CONF_RESERVED, S, 0, 0, NULL, NULL,
+     "dispatchers on other hosts need keys, which this version does not have", NULL},
+};
+
+static const struct directive metrics_directives[] = {
+    {"listen", CONF_LISTEN, CONF_FIXED, M | D, 0, 0, "\"127.0.0.1:9464\"", NULL,
+     "Address of the door with `/metrics`, `/healthz`, `/readyz` and `/status.json`, on loopback; or off.",
+     "\"127.0.0.1:9464\""},
+};
+
+static const struct directive log_directives[] = {
+    {"format", CONF_WORD, 0, CONF_EVERYONE, 0, 0, "logfmt", format_words, "One line an event in this form.",
+     "json"},
+    {"level", CONF_WORD, 0, CONF_EVERYONE, 0, 0, "info", level_words, "The least that is written.", "debug"},
+    {"file", CONF_PATH, ENV, CONF_EVERYONE, 0, 0, NULL, NULL,
+     "File to append to; opened again on USR1. Without it the log goes to standard error.",
+     "\"/var/log/bridgebell.log\""},
+};
+
+#define BLOCK(table) table, sizeof table / sizeof table[0]
+
+const struct block_def conf_blocks[] = {
+    {CONF_TOP, CONF_UNTITLED, BLOCK(top_directives), "Outside of any block."},
+    {"bridge", CONF_TITLE_NAME, BLOCK(bridge_directives),
+     "A PrivMX Bridge to watch; each has a listener process of its own."},
+    {"provider", CONF_TITLE_NAME, BLOCK(provider_directives), "A way to send text messages."},
+    {"recipients", CONF_TITLE_NAME, BLOCK(recipients_directives), "A named group of people."},
+    {"rule", CONF_TITLE_TEXT, BLOCK(rule_directives), "Which events ring whom, and with what words."},
+    {"dispatcher", CONF_UNTITLED, BLOCK(dispatcher_directives), "The process that decides and queues."},
+    {"sender", CONF_UNTITLED, BLOCK(sender_directives), "The processes that send."},
+    {"metrics", CONF_UNTITLED, BLOCK(metrics_directives), "The operator's door."},
+    {"log", CONF_UNTITLED, BLOCK(log_directives), "What all processes write about their work."},
+};
+const size_t conf_blocks_count = sizeof conf_blocks / sizeof conf_blocks[0];
+
+const struct block_def *directives_block(const char *name)
+{
+    for (size_t i = 1; i < conf_blocks_count; i++)
+        if (strcmp(conf_blocks[i].name, name) == 0)
+            return &conf_blocks[i];
+    return NULL;
+}
+
+const struct directive *directives_find(const struct block_def *block, const char *name)
+{
+    for (size_t i = 0; i < block->count; i++)
+        if (strcmp(block->directives[i].name, name) == 0)
+            return &block->directives[i];
+    return NULL;
+}
+
+const char *directives_nearest(const struct block_def *block, const char *name)
+{
+    const char *words[64];
+    size_t n = 0;
+    for (size_t i = 0; i < block->count; i++)
+        words[n++] = block->directives[i].name;
+    for (size_t i = 1; block == &conf_blocks[0] && i < conf_blocks_count; i++)
+        words[n++] = conf_blocks[i].name;
+    if (block == &conf_blocks[0])
+        words[n++] = "include";
+    words[n] = NULL;
+    return str_nearest(name, words);
+}
+
+const char *directives_kind(const struct directive *d)
+{
+    static const char *const names[CONF_KINDS] = {
+        [CONF_TEXT] = "text",           [CONF_TEMPLATE] = "text",
+        [CONF_NAME] = "name",           [CONF_SENDER_NAME] = "sender name",
+        [CONF_PATH] = "path",           [CONF_STORE] = "store",
+        [CONF_SECRET] = "secret",       [CONF_SECRET_FILE] = "path of a secret",
+        [CONF_URL] = "address",         [CONF_LISTEN] = "address:port or off",
+        [CONF_WORD] = "word",           [CONF_WORDS] = "list of words",
+        [CONF_TEXTS] = "list of texts", [CONF_RECIPIENTS] = "list of recipients",
+        [CONF_SWITCH] = "switch",       [CONF_NUMBER] = "number",
+        [CONF_DURATION] = "duration",   [CONF_SIZE] = "size",
+        [CONF_RATE] = "rate",
+    };
+    if (d->kind == CONF_RATE && (d->flags & CONF_OFF))
+        return "rate or off";
+    if (d->kind == CONF_RATE && (d->flags & CONF_PLAIN))
+        return "rate or number";
+    return names[d->kind];
+}
+
+const struct directive *directives_partner(const struct block_def *block, const struct directive *d)
+{
+    char name[64];
+    if (d->kind == CONF_SECRET)
+        snprintf(name, sizeof name, "%s_file", d->name);
+    else if (d->kind == CONF_SECRET_FILE)
+        snprintf(name, sizeof name, "%.*s", (int)(strlen(d->name) - strlen("_file")), d->name);
+    else
+        return NULL;
+    return directives_find(block, name);
+}

@@ -1,0 +1,90 @@
+#include <string.h>
+
+#include "conf/conf.h"
+#include "conf/model.h"
+#include "core/alloc.h"
+
+static enum slice_kind kind_of(const struct directive *d)
+{
+    switch (d->kind) {
+    case CONF_NUMBER:
+    case CONF_DURATION:
+    case CONF_SIZE:
+    case CONF_SWITCH:
+        return SLICE_NUMBER;
+    case CONF_RATE:
+        return SLICE_RATE;
+    case CONF_WORDS:
+    case CONF_TEXTS:
+    case CONF_RECIPIENTS:
+        return SLICE_LIST;
+    default:
+        return SLICE_TEXT;
+    }
+}
+
+static void add_setting(struct slice_block *to, const struct conf_value *v)
+{
+    enum slice_kind kind = kind_of(v->directive);
+    struct slice_setting *s = slice_add_setting(to, v->directive->name, kind, v->line);
+    s->number = v->number;
+    s->per_ms = v->per_ms;
+    s->is_secret = v->directive->kind == CONF_SECRET;
+    if (kind == SLICE_TEXT)
+        s->text = xstrdup(v->text);
+    if (kind != SLICE_LIST)
+        return;
+    s->list = xcalloc(v->count, sizeof *s->list);
+    for (; s->count < v->count; s->count++)
+        s->list[s->count] = xstrdup(v->list[s->count]);
+}
+
+static bool role_gets(const struct block_def *def, unsigned role)
+{
+    for (size_t i = 0; i < def->count; i++)
+        if (def->directives[i].roles & role)
+            return true;
+    return false;
+}
+
+static void add_block(struct slice *s, const struct conf *c, const struct conf_block *b, unsigned role)
+{
+    struct slice_block *to =
+        slice_add_block(s, b->def->name, b->title, b->file ? b->file->name : "", b->line);
+    for (size_t i = 0; i < b->def->count; i++) {
+        const struct directive *d = &b->def->directives[i];
+        const struct conf_value *v = d->roles & role ? model_value(c, b, d) : NULL;
+        if (v)
+            add_setting(to, v);
+    }
+}
+
+/* Everything that ROLE gets, but of bridges only the one called BRIDGE, unless that is NULL. */
+static struct slice *cut(const struct conf *c, unsigned role, const char *bridge)
+{
+    struct slice *s = slice_new();
+    for (size_t i = 0; i < c->count; i++) {
+        const struct conf_block *b = &c->blocks[i];
+        bool other = bridge && strcmp(b->def->name, "bridge") == 0 && strcmp(b->title, bridge) != 0;
+        if (!other && role_gets(b->def, role))
+            add_block(s, c, b, role);
+    }
+    return s;
+}
+
+struct slice *conf_slice_listener(const struct conf *c, const char *title)
+{
+    if (!model_find(c, directives_block("bridge"), title))
+        return NULL;
+    return cut(c, CONF_LISTENER, title);
+}
+
+struct slice *conf_slice_dispatcher(const struct conf *c)
+{
+    return cut(c, CONF_DISPATCHER, NULL);
+}
+
+struct slice *conf_slice_sender(const struct conf *c)
+{
+    return cut(c, CONF_SENDER, NULL);
+}
