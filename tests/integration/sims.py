@@ -14,13 +14,13 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 
 
 def find_binary(name):
-    """Looks in $BRIDGEBELL_BUILD/bin, else in the newest build directory that has it."""
-    build = os.environ.get("BRIDGEBELL_BUILD")
-    if build:
-        return os.path.join(build, "bin", name)
+    """Looks in $BRIDGEBELL_BIN, else in the newest build directory that has it."""
+    directory = os.environ.get("BRIDGEBELL_BIN")
+    if directory and os.path.exists(os.path.join(directory, name)):
+        return os.path.join(directory, name)
     found = glob.glob(os.path.join(ROOT, "build", "*", "bin", name))
     if not found:
-        raise FileNotFoundError(f"{name} is not built (set BRIDGEBELL_BUILD to the build directory)")
+        raise FileNotFoundError(f"{name} is not built (set BRIDGEBELL_BIN to the directory that has it)")
     return max(found, key=os.path.getmtime)
 
 
@@ -88,8 +88,11 @@ class Sim:
             self.process.kill()
             status = self.process.wait()
         self.process = None
+        output = self.output()
         self.log.close()
         self.directory.cleanup()
+        if "Sanitizer" in output or "runtime error:" in output:
+            raise AssertionError(f"{self.binary_name}: {output}")
         return status
 
     def __enter__(self):

@@ -334,6 +334,8 @@ void state_new_id(struct bridge *b, int64_t at_ms, char out[25]);
 struct solution *state_add_solution(struct bridge *b, const char *id, const char *name);
 struct context *state_add_context(struct bridge *b, const char *id, const char *solution, const char *name);
 struct context *state_context(struct bridge *b, const char *id);
+/* With all that is in it, without notifications. */
+void state_delete_context(struct bridge *b, struct context *context);
 struct container *state_container(struct bridge *b, enum bridge_kind kind, const char *id);
 struct container *state_add_container(struct bridge *b, enum bridge_kind kind, struct context *context,
                                       const char *id);

@@ -346,7 +346,10 @@ static void post_resume(struct bridge *b, struct sim_conn *c, struct sim_request
 static void post_restart(struct bridge *b, struct sim_conn *c, struct sim_request *r, const cJSON *o)
 {
     (void)r;
-    sim_server_refuse(b->server, (int64_t)json_number(o, "ms", 0));
+    int64_t down_ms = (int64_t)json_number(o, "ms", 0);
+    if (down_ms != 0) {
+        sim_server_refuse(b->server, down_ms);
+    }
     drop_everything(b, c, ending_of(o));
     if (json_flag(o, "lose_sessions", false)) {
         tokens_evict(b, NULL);

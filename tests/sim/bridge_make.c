@@ -499,6 +499,11 @@ const char *make_delete(struct bridge *b, const cJSON *o, const char *text, stru
     if (n >= 0) {
         return delete_item(b, n, o);
     }
+    struct context *context = strcmp(kind, "context") == 0 ? state_context(b, json_text(o, "id", "")) : NULL;
+    if (context != NULL) {
+        state_delete_context(b, context);
+        return NULL;
+    }
     if (strcmp(kind, "key") == 0) {
         tokens_delete_key(b, json_text(o, "id", ""));
         return NULL;

@@ -112,6 +112,13 @@ static bool apply_one(struct bridge *b, const cJSON *m)
 const char *bridge_settings_apply(struct bridge *b, const cJSON *object)
 {
     const cJSON *m;
+    /* A fault that is named without a count does not end by itself, whatever count an earlier one had. */
+    if (cJSON_HasObjectItem(object, "upgrade_status")) {
+        b->set.upgrade_status_count = -1;
+    }
+    if (cJSON_HasObjectItem(object, "http_status")) {
+        b->set.http_status_count = -1;
+    }
     cJSON_ArrayForEach(m, object)
     {
         if (!apply_one(b, m)) {

@@ -72,6 +72,43 @@ void state_context_json(struct sim_buf *b, const struct context *k)
     sim_buf_puts(b, ",\"scope\":\"private\",\"policy\":{}}");
 }
 
+static void strings_remove(struct strings *s, const char *text)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (strcmp(s->at[i], text) == 0) {
+            free(s->at[i]);
+            s->count--;
+            memmove(s->at + i, s->at + i + 1, (s->count - i) * sizeof(char *));
+            return;
+        }
+    }
+}
+
+static void context_free(void *value)
+{
+    struct context *k = value;
+    free(k->id);
+    free(k->solution);
+    free(k->name);
+    free(k->description);
+    free(k->shares);
+    free(k);
+}
+
+void state_delete_context(struct bridge *b, struct context *context)
+{
+    for (int kind = 0; kind < KIND_COUNT; kind++) {
+        for (size_t i = b->containers[kind].count; i > 0; i--) {
+            if (b->containers[kind].at[i - 1]->context == context) {
+                state_delete_container(b, b->containers[kind].at[i - 1]);
+            }
+        }
+    }
+    strings_remove(&b->context_order, context->id);
+    sim_map_take(&b->contexts, context->id);
+    context_free(context);
+}
+
 /* ---- containers ---- */
 
 struct container *state_container(struct bridge *b, enum bridge_kind kind, const char *id)
@@ -285,17 +322,6 @@ static void solution_free(void *value)
     free(s->id);
     free(s->name);
     free(s);
-}
-
-static void context_free(void *value)
-{
-    struct context *k = value;
-    free(k->id);
-    free(k->solution);
-    free(k->name);
-    free(k->description);
-    free(k->shares);
-    free(k);
 }
 
 void state_free(struct bridge *b)

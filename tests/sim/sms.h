@@ -96,6 +96,10 @@ struct sms_recipient {
     int length;
 };
 
+enum sms_ending { SMS_ANSWER, SMS_HANG, SMS_CLOSE, SMS_RST, SMS_TRUNCATE, SMS_TWICE };
+enum sms_body { SMS_BODY, SMS_BODY_CUT, SMS_BODY_HTML, SMS_BODY_EMPTY };
+
+/* What is to become of one request. */
 struct sms_plan {
     int64_t before_ms;
     int64_t after_ms;
@@ -106,8 +110,8 @@ struct sms_plan {
     bool accept;
     int64_t list_keep;   /* -1: all */
     int64_t accept_keep; /* -1: all */
-    enum { SMS_ANSWER, SMS_HANG, SMS_CLOSE, SMS_RST, SMS_TRUNCATE, SMS_TWICE } ending;
-    enum { SMS_BODY, SMS_BODY_CUT, SMS_BODY_HTML, SMS_BODY_EMPTY } body;
+    enum sms_ending ending;
+    enum sms_body body;
 };
 
 struct sms_reply {

@@ -53,6 +53,10 @@ static struct piece find(const struct sim_request *r, const char *name, bool jso
         if (json || p == r->body || p[-1] == '&') {
             const char *value = p + n;
             size_t left = (size_t)(end - value);
+            while (json && left != 0 && *value == ' ') {
+                value++;
+                left--;
+            }
             if (json && left != 0 && *value == '"') {
                 value++;
                 left--;

@@ -7,8 +7,8 @@
 static const struct {
     const char *what;
     bool accept;
-    int ending;
-    int body;
+    enum sms_ending ending;
+    enum sms_body body;
 } kinds[] = {
     {"delay", true, SMS_ANSWER, SMS_BODY},
     {"hang", true, SMS_HANG, SMS_BODY},

@@ -152,7 +152,7 @@ void sms_print(const struct sms *s, const struct sms_message *m)
     strftime(when, sizeof(when), "%H:%M:%S", &tm);
     sim_buf_printf(&out, "%s%s %sring, ring%s  %s%s%s ", style.top_left, style.across, style.bold,
                    style.plain, style.bold, number.data, style.plain);
-    rule(&style, &out, BOX_COLUMNS - columns - 15 - 12);
+    rule(&style, &out, BOX_COLUMNS - columns - 28);
     sim_buf_printf(&out, " %s %s%s\n", when, style.across, style.top_right);
     if (m->from != NULL && m->from[0] != '\0') {
         struct sim_buf from = {0};
