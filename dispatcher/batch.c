@@ -1,0 +1,124 @@
+#include "dispatcher/batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+
+struct batch *batch_new(struct intake *owner, struct session *session, struct bridge *bridge, uint64_t seq,
+                        int64_t mark_ms, const char *bridge_name)
+{
+    struct batch *b = xcalloc(1, sizeof *b);
+    b->owner = owner;
+    b->session = session;
+    b->bridge = bridge;
+    b->seq = seq;
+    b->mark_ms = mark_ms;
+    b->state = BATCH_WAITING;
+    b->intake.unit.kind = STORE_INTAKE;
+    b->intake.bridge = bridge_name;
+    b->intake.mark_ms = -1;
+    return b;
+}
+
+/* What a deletion names and a creation is remembered by. Ids are unique at a Bridge; keys of kvdb entries
+ * only within their kvdb. */
+static char *item_identity(const struct event *e)
+{
+    if (!e->item.data)
+        return NULL;
+    bool is_entry =
+        msg_str_is(e->channel, "kvdb") && e->container.data &&
+        (e->container.len != e->item.len || memcmp(e->container.data, e->item.data, e->item.len) != 0);
+    if (!is_entry)
+        return msg_str_dup(e->item);
+    return xasprintf("%.*s/%.*s", (int)e->container.len, e->container.data, (int)e->item.len, e->item.data);
+}
+
+static void give_items(struct rules_jobs *jobs, const char *item)
+{
+    for (size_t i = 0; i < jobs->count; i++) {
+        free(jobs->list[i].item);
+        jobs->list[i].item = item ? xstrdup(item) : NULL;
+    }
+}
+
+static struct store_decision *add_decision(struct batch *b)
+{
+    if (b->intake.count == b->decisions_size) {
+        b->decisions_size = b->decisions_size ? 2 * b->decisions_size : 8;
+        b->intake.decisions =
+            xreallocarray(b->intake.decisions, b->decisions_size, sizeof *b->intake.decisions);
+    }
+    struct store_decision *d = &b->intake.decisions[b->intake.count++];
+    memset(d, 0, sizeof *d);
+    return d;
+}
+
+void batch_add_event(struct batch *b, const struct event *e, struct rules *rules,
+                     const struct hash_id *store_id, int64_t now_ms)
+{
+    const struct event_type *row = event_type_find(e->type.data, e->type.len);
+    bool deletes = row && row->sort == EVENT_DELETED && e->item.data;
+    struct rules_jobs jobs = {0};
+    rules_match(rules, e, store_id, now_ms, &jobs);
+    if (!deletes && jobs.count == 0) {
+        free(jobs.list);
+        return;
+    }
+    char *item = item_identity(e);
+    give_items(&jobs, item);
+    struct store_decision *d = add_decision(b);
+    d->key = e->key;
+    d->remember = true;
+    d->deleted_item = deletes ? xstrdup(item) : NULL;
+    d->type = msg_str_dup(e->type);
+    d->event_ms = e->timestamp_ms;
+    d->jobs = jobs.list;
+    d->jobs_count = jobs.count;
+    free(item);
+}
+
+void batch_close(struct batch *b)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < b->intake.count; i++)
+        total += b->intake.decisions[i].jobs_count;
+    b->jobs = xcalloc(total, sizeof *b->jobs);
+    for (size_t i = 0; i < b->intake.count; i++) {
+        struct store_decision *d = &b->intake.decisions[i];
+        for (size_t j = 0; j < d->jobs_count; j++)
+            if (d->jobs[j].state == JOB_QUEUED)
+                b->jobs[b->jobs_count++] = &d->jobs[j];
+    }
+}
+
+void batch_reset(struct batch *b)
+{
+    for (size_t i = 0; i < b->jobs_count; i++) {
+        struct store_job *j = b->jobs[i];
+        j->row = 0;
+        j->state = JOB_QUEUED;
+        j->attempt = 0;
+        j->first_attempt_ms = 0;
+    }
+}
+
+void batch_free(struct batch **p)
+{
+    struct batch *b = *p;
+    if (!b)
+        return;
+    *p = NULL;
+    for (size_t i = 0; i < b->intake.count; i++) {
+        struct store_decision *d = &b->intake.decisions[i];
+        for (size_t j = 0; j < d->jobs_count; j++)
+            store_job_free(&d->jobs[j]);
+        free(d->jobs);
+        free((void *)(uintptr_t)d->deleted_item);
+        free((void *)(uintptr_t)d->type);
+    }
+    free(b->intake.decisions);
+    free(b->jobs);
+    free(b);
+}

@@ -1,0 +1,599 @@
+#include "dispatcher/intake.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/loop.h"
+#include "core/str.h"
+#include "dispatcher/batch.h"
+
+enum { TRY_AGAIN_MS = 500, STATS_MAX = 256, STATE_MAX = 64 };
+
+struct stat_value {
+    char *name, *label;
+    int64_t value;
+};
+
+/* One listener, from its hello until it is gone. */
+struct session {
+    struct intake *intake;
+    struct session *next;
+    struct link_peer *peer;
+    struct bridge *bridge;
+    char state[STATE_MAX];
+    uint64_t confirmed;      /* number of the interest in force there */
+    uint64_t acked;          /* last sequence number acknowledged */
+    int64_t done_mark_ms;    /* of the batches committed without a gap; goes into the next unit */
+    int64_t written_mark_ms; /* what the store was given last */
+    struct batch *first, **last;
+    struct stat_value *stats;
+    size_t stats_count;
+    bool complained; /* about malformed events */
+};
+
+struct bridge {
+    char *name;
+    uint64_t received, recovered, matched, jobs, duplicates, malformed, cancelled;
+};
+
+struct intake {
+    struct link_server *links;
+    struct store *store;
+    struct rules *rules;
+    struct queue *queue;
+    struct bridge *bridges;
+    size_t bridges_count;
+    struct session *sessions;
+    struct batch *orphans; /* with the store, their session gone */
+    struct loop_timer *again;
+    uint64_t interest_number;
+    size_t with_store;
+    bool draining;
+    void (*drained)(void *arg);
+    void *drained_arg;
+    struct msg_out out;
+    struct msg_in event_in;
+};
+
+/* ---- acknowledging ---- */
+
+static void acknowledge(struct session *s, uint64_t seq)
+{
+    struct intake *in = s->intake;
+    s->acked = seq;
+    msg_begin(&in->out, WIRE_EVENTS_ACK, 1);
+    msg_put_uint(&in->out, seq);
+    link_server_send(in->links, s->peer, &in->out);
+}
+
+/* Takes finished batches off the front; what is behind an unfinished one waits, so that an acknowledgement
+ * covers everything before it. */
+static void settle_session(struct session *s)
+{
+    uint64_t seq = 0;
+    while (s->first && s->first->state == BATCH_DONE) {
+        struct batch *b = s->first;
+        s->first = b->next;
+        if (!s->first)
+            s->last = &s->first;
+        seq = b->seq;
+        if (b->mark_ms > s->done_mark_ms)
+            s->done_mark_ms = b->mark_ms;
+        batch_free(&b);
+    }
+    if (seq)
+        acknowledge(s, seq);
+}
+
+/* ---- the store ---- */
+
+static void submit(struct intake *in, struct batch *b);
+
+static void check_drained(struct intake *in)
+{
+    if (in->draining && in->with_store == 0 && in->drained) {
+        loop_defer(in->drained, in->drained_arg);
+        in->drained = NULL;
+    }
+}
+
+static void forget_orphan(struct intake *in, struct batch *b)
+{
+    for (struct batch **p = &in->orphans; *p; p = &(*p)->next)
+        if (*p == b) {
+            *p = b->next;
+            break;
+        }
+    batch_free(&b);
+}
+
+static void count_result(struct bridge *bridge, const struct batch *b)
+{
+    bridge->cancelled += b->intake.cancelled;
+    for (size_t i = 0; i < b->intake.count; i++) {
+        const struct store_decision *d = &b->intake.decisions[i];
+        if (d->known == STORE_KNOWN)
+            bridge->duplicates++;
+        else if (d->jobs_count) {
+            bridge->matched++;
+            bridge->jobs += d->jobs_count;
+        }
+    }
+}
+
+static void on_stored(struct store_unit *unit, enum store_status status)
+{
+    struct batch *b = unit->arg;
+    struct intake *in = b->owner;
+    struct session *s = b->session;
+    in->with_store--;
+    if (b->ticket)
+        queue_settle(in->queue, b->ticket, status == STORE_OK);
+    b->ticket = NULL;
+    if (status == STORE_OK) {
+        count_result(b->bridge, b);
+        b->state = BATCH_DONE;
+        queue_kick(in->queue);
+    } else {
+        batch_reset(b);
+        b->state = BATCH_WAITING;
+        if (!loop_timer_pending(in->again))
+            loop_timer_start(in->again, TRY_AGAIN_MS);
+    }
+    if (!s)
+        forget_orphan(in, b);
+    else if (status == STORE_OK)
+        settle_session(s);
+    check_drained(in);
+}
+
+static void submit(struct intake *in, struct batch *b)
+{
+    struct session *s = b->session;
+    /* A mark may be written only when everything before it is; that is so for what settle_session passed, and
+     * for a batch with nothing before it. */
+    int64_t mark = s->first == b && b->intake.count == 0 ? b->mark_ms : s->done_mark_ms;
+    b->intake.mark_ms = mark > s->written_mark_ms ? mark : -1;
+    if (b->intake.count == 0 && b->intake.mark_ms < 0) {
+        b->state = BATCH_DONE;
+        settle_session(s);
+        return;
+    }
+    if (b->intake.mark_ms >= 0)
+        s->written_mark_ms = b->intake.mark_ms;
+    b->state = BATCH_STORED;
+    b->intake.unit.done = on_stored;
+    b->intake.unit.arg = b;
+    if (b->jobs_count)
+        b->ticket = queue_offer(in->queue, b->jobs, b->jobs_count);
+    in->with_store++;
+    store_submit(in->store, &b->intake.unit);
+}
+
+/* After a failed commit the same units go in again, in their order, from the first that is not done. */
+static void try_again(void *arg)
+{
+    struct intake *in = arg;
+    if (in->draining)
+        return;
+    for (struct session *s = in->sessions; s; s = s->next) {
+        s->written_mark_ms = -1;
+        for (struct batch *b = s->first, *next; b; b = next) {
+            next = b->next;
+            if (b->state == BATCH_WAITING)
+                submit(in, b);
+        }
+    }
+}
+
+/* ---- events ---- */
+
+static void on_events(struct session *s, struct msg_fields *f)
+{
+    struct intake *in = s->intake;
+    uint64_t seq = msg_get_uint(f);
+    int64_t mark_ms = msg_get_int(f);
+    struct msg_fields list = msg_get_array(f);
+    if (in->draining)
+        return;
+    if (!msg_end(f)) {
+        log_error("malformed batch of events", log_str("bridge", s->bridge->name));
+        return;
+    }
+    struct batch *b = batch_new(in, s, s->bridge, seq, mark_ms, s->bridge->name);
+    size_t malformed = 0;
+    while (list.left) {
+        struct msg_str packed = msg_get_bin(&list);
+        struct event e;
+        s->bridge->received++;
+        if (!packed.data || event_unpack(&in->event_in, packed.data, packed.len, &e)) {
+            malformed++;
+            continue;
+        }
+        s->bridge->recovered += e.recovered;
+        batch_add_event(b, &e, in->rules, store_identity(in->store), store_now_ms(in->store));
+    }
+    s->bridge->malformed += malformed;
+    if (malformed && !s->complained) {
+        log_error("malformed events are skipped and counted", log_str("bridge", s->bridge->name),
+                  log_str("host", s->peer->host));
+        s->complained = true;
+    }
+    batch_close(b);
+    bool behind_failed = s->first && s->first->state == BATCH_WAITING;
+    *s->last = b;
+    s->last = &b->next;
+    /* Behind a batch that waits for the store nothing is submitted, so that the order stays. */
+    if (behind_failed)
+        b->state = BATCH_WAITING;
+    else
+        submit(in, b);
+}
+
+static void free_stats(struct session *s)
+{
+    for (size_t i = 0; i < s->stats_count; i++) {
+        free(s->stats[i].name);
+        free(s->stats[i].label);
+    }
+    free(s->stats);
+    s->stats = NULL;
+    s->stats_count = 0;
+}
+
+static void on_stats(struct session *s, struct msg_fields *f)
+{
+    struct msg_fields list = msg_get_array(f);
+    struct msg_str state = msg_get_str(f);
+    if (!msg_end(f) || list.left > STATS_MAX)
+        return;
+    snprintf(s->state, sizeof s->state, "%.*s", (int)(state.len < STATE_MAX ? state.len : STATE_MAX - 1),
+             state.data ? state.data : "");
+    free_stats(s);
+    s->stats = xcalloc(list.left, sizeof *s->stats);
+    while (list.left) {
+        struct msg_fields one = msg_get_array(&list);
+        struct stat_value *v = &s->stats[s->stats_count];
+        v->name = msg_str_dup(msg_get_str(&one));
+        v->label = msg_str_dup(msg_get_str(&one));
+        v->value = msg_get_int(&one);
+        if (msg_end(&one) && v->name) {
+            s->stats_count++;
+            continue;
+        }
+        free(v->name);
+        free(v->label);
+    }
+}
+
+static void on_interest_ok(struct session *s, struct msg_fields *f)
+{
+    s->confirmed = msg_get_uint(f);
+}
+
+static void on_message(void *arg, struct link_peer *peer, int type, struct msg_fields *fields)
+{
+    static const struct {
+        int type;
+        void (*handle)(struct session *s, struct msg_fields *f);
+    } handlers[] = {
+        {WIRE_EVENTS, on_events},
+        {WIRE_STATS, on_stats},
+        {WIRE_INTEREST_OK, on_interest_ok},
+    };
+    (void)arg;
+    for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++)
+        if (handlers[i].type == type) {
+            handlers[i].handle(peer->data, fields);
+            return;
+        }
+    log_warn("a listener sent a message of unknown type", log_int("type", type));
+}
+
+/* ---- coming and going ---- */
+
+static struct bridge *find_bridge(struct intake *in, const char *name)
+{
+    for (size_t i = 0; i < in->bridges_count; i++)
+        if (strcmp(in->bridges[i].name, name) == 0)
+            return &in->bridges[i];
+    return NULL;
+}
+
+static void send_interest(void *arg)
+{
+    struct intake *in = arg;
+    for (struct session *s = in->sessions; s; s = s->next) {
+        if (s->confirmed)
+            continue;
+        struct wire_interest interest = {0};
+        rules_interest(in->rules, s->bridge->name, &interest);
+        interest.number = in->interest_number;
+        msg_begin(&in->out, WIRE_INTEREST, 2);
+        msg_put_uint(&in->out, interest.number);
+        wire_put_interest(&in->out, &interest);
+        link_server_send(in->links, s->peer, &in->out);
+        wire_interest_free(&interest);
+    }
+}
+
+static const char *on_hello(void *arg, struct link_peer *peer, const void *extra, size_t len,
+                            struct msg_out *welcome)
+{
+    struct intake *in = arg;
+    (void)extra;
+    (void)len;
+    struct bridge *bridge = find_bridge(in, peer->name);
+    if (strcmp(peer->role, "listener") != 0)
+        return "only listeners connect here";
+    if (!bridge)
+        return "the dispatcher's configuration has no bridge of this name";
+    struct session *s = xcalloc(1, sizeof *s);
+    s->intake = in;
+    s->peer = peer;
+    s->bridge = bridge;
+    s->last = &s->first;
+    s->done_mark_ms = s->written_mark_ms = -1;
+    snprintf(s->state, sizeof s->state, "connected");
+    s->next = in->sessions;
+    in->sessions = s;
+    peer->data = s;
+    char installation[2 * HASH_ID_BYTES + 1];
+    str_hex(store_identity(in->store)->bytes, HASH_ID_BYTES, installation);
+    msg_put_array(welcome, 2);
+    msg_put_int(welcome, store_mark_ms(in->store, bridge->name));
+    msg_put_cstr(welcome, installation);
+    log_info("listener connected", log_str("bridge", bridge->name), log_str("host", peer->host));
+    /* The welcome leaves when this returns; the interest goes behind it. */
+    loop_defer(send_interest, in);
+    return NULL;
+}
+
+static void drop_batches(struct session *s)
+{
+    for (struct batch *b = s->first, *next; b; b = next) {
+        next = b->next;
+        b->session = NULL;
+        if (b->state == BATCH_STORED) {
+            b->next = s->intake->orphans;
+            s->intake->orphans = b;
+        } else {
+            batch_free(&b);
+        }
+    }
+}
+
+static void on_gone(void *arg, struct link_peer *peer)
+{
+    struct intake *in = arg;
+    struct session *s = peer->data;
+    log_info("listener gone", log_str("bridge", s->bridge->name), log_str("host", peer->host));
+    for (struct session **p = &in->sessions; *p; p = &(*p)->next)
+        if (*p == s) {
+            *p = s->next;
+            break;
+        }
+    drop_batches(s);
+    free_stats(s);
+    free(s);
+    peer->data = NULL;
+}
+
+static void read_bridges(struct intake *in, const struct slice *slice)
+{
+    in->bridges_count = slice_count(slice, "bridge");
+    in->bridges = xcalloc(in->bridges_count, sizeof *in->bridges);
+    size_t n = 0;
+    for (const struct slice_block *b = NULL; (b = slice_next(slice, "bridge", b));)
+        in->bridges[n++].name = xstrdup(b->title);
+}
+
+struct intake *intake_new(const char *endpoint, const struct slice *slice, struct store *store,
+                          struct rules *rules, struct queue *queue)
+{
+    static const struct link_server_ops ops = {on_hello, on_gone, on_message};
+    struct intake *in = xcalloc(1, sizeof *in);
+    in->store = store;
+    in->rules = rules;
+    in->queue = queue;
+    in->interest_number = (uint64_t)clock_wall_ms();
+    read_bridges(in, slice);
+    msg_out_init(&in->out, 0);
+    msg_in_init(&in->event_in);
+    in->again = loop_timer_new(try_again, in);
+    in->links = link_server_new(endpoint, &ops, in);
+    if (!in->links)
+        intake_free(&in);
+    return in;
+}
+
+void intake_free(struct intake **p)
+{
+    struct intake *in = *p;
+    if (!in)
+        return;
+    *p = NULL;
+    link_server_free(&in->links);
+    /* What is still with the store completes there without us (store_close runs its completions first when it
+     * is called before this); after a drain there is none. */
+    while (in->orphans)
+        forget_orphan(in, in->orphans);
+    loop_timer_free(&in->again);
+    msg_out_free(&in->out);
+    msg_in_free(&in->event_in);
+    for (size_t i = 0; i < in->bridges_count; i++)
+        free(in->bridges[i].name);
+    free(in->bridges);
+    free(in);
+}
+
+void intake_drain(struct intake *in, void (*done)(void *arg), void *arg)
+{
+    in->draining = true;
+    in->drained = done;
+    in->drained_arg = arg;
+    check_drained(in);
+}
+
+size_t intake_resync(struct intake *in, const char *bridge, int64_t since_ms)
+{
+    size_t asked = 0;
+    for (struct session *s = in->sessions; s; s = s->next) {
+        if (bridge && strcmp(bridge, s->bridge->name) != 0)
+            continue;
+        msg_begin(&in->out, WIRE_RESYNC, 1);
+        msg_put_int(&in->out, since_ms);
+        asked += link_server_send(in->links, s->peer, &in->out) == 0;
+    }
+    return asked;
+}
+
+bool intake_interest_confirmed(const struct intake *in)
+{
+    for (const struct session *s = in->sessions; s; s = s->next)
+        if (s->confirmed != in->interest_number)
+            return false;
+    return true;
+}
+
+/* ---- seeing it ---- */
+
+static cJSON *listener_status(const struct session *s)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "host", s->peer->host);
+    cJSON_AddStringToObject(o, "state", s->state);
+    cJSON_AddBoolToObject(o, "interest_confirmed", s->confirmed == s->intake->interest_number);
+    cJSON *stats = cJSON_AddObjectToObject(o, "stats");
+    for (size_t i = 0; i < s->stats_count; i++) {
+        const struct stat_value *v = &s->stats[i];
+        if (!v->label || !v->label[0])
+            cJSON_AddNumberToObject(stats, v->name, (double)v->value);
+    }
+    return o;
+}
+
+static const struct session *session_of(const struct intake *in, const struct bridge *bridge)
+{
+    const struct session *any = NULL;
+    for (const struct session *s = in->sessions; s; s = s->next) {
+        if (s->bridge != bridge)
+            continue;
+        any = s;
+        if (strcmp(s->state, "subscribed") == 0)
+            return s;
+    }
+    return any;
+}
+
+static cJSON *bridge_status(struct intake *in, const struct bridge *b)
+{
+    const struct session *best = session_of(in, b);
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "name", b->name);
+    cJSON_AddBoolToObject(o, "connected", best && strcmp(best->state, "subscribed") == 0);
+    cJSON_AddStringToObject(o, "state", best ? best->state : "no listener");
+    cJSON_AddNumberToObject(o, "mark_ms", (double)store_mark_ms(in->store, b->name));
+    cJSON_AddNumberToObject(o, "events", (double)b->received);
+    cJSON_AddNumberToObject(o, "recovered", (double)b->recovered);
+    cJSON_AddNumberToObject(o, "matched", (double)b->matched);
+    cJSON_AddNumberToObject(o, "duplicates", (double)b->duplicates);
+    cJSON_AddNumberToObject(o, "malformed", (double)b->malformed);
+    cJSON *listeners = cJSON_AddArrayToObject(o, "listeners");
+    for (const struct session *s = in->sessions; s; s = s->next)
+        if (s->bridge == b)
+            cJSON_AddItemToArray(listeners, listener_status(s));
+    return o;
+}
+
+void intake_status(struct intake *in, cJSON *status)
+{
+    struct bridge sum = {0};
+    cJSON *bridges = cJSON_AddArrayToObject(status, "bridges");
+    for (size_t i = 0; i < in->bridges_count; i++) {
+        const struct bridge *b = &in->bridges[i];
+        cJSON_AddItemToArray(bridges, bridge_status(in, b));
+        sum.received += b->received;
+        sum.recovered += b->recovered;
+        sum.matched += b->matched;
+        sum.jobs += b->jobs;
+        sum.duplicates += b->duplicates;
+        sum.malformed += b->malformed;
+        sum.cancelled += b->cancelled;
+    }
+    cJSON *events = cJSON_AddObjectToObject(status, "events");
+    cJSON_AddNumberToObject(events, "received", (double)sum.received);
+    cJSON_AddNumberToObject(events, "recovered", (double)sum.recovered);
+    cJSON_AddNumberToObject(events, "matched", (double)sum.matched);
+    cJSON_AddNumberToObject(events, "jobs", (double)sum.jobs);
+    cJSON_AddNumberToObject(events, "duplicates", (double)sum.duplicates);
+    cJSON_AddNumberToObject(events, "malformed", (double)sum.malformed);
+    cJSON_AddNumberToObject(events, "cancelled_by_deletion", (double)sum.cancelled);
+    cJSON_AddBoolToObject(events, "interest_confirmed", intake_interest_confirmed(in));
+}
+
+static uint64_t *counter_at(struct bridge *b, size_t offset)
+{
+    return (uint64_t *)(void *)((char *)b + offset);
+}
+
+static void print_listener_stats(struct intake *in, struct buf *out)
+{
+    for (struct session *s = in->sessions; s; s = s->next)
+        for (size_t i = 0; i < s->stats_count; i++) {
+            const struct stat_value *v = &s->stats[i];
+            buf_addf(out, "bridgebell_listener_%s{bridge=\"", v->name);
+            metrics_escape(out, s->bridge->name);
+            if (v->label && v->label[0]) {
+                buf_adds(out, "\",kind=\"");
+                metrics_escape(out, v->label);
+            }
+            buf_addf(out, "\"} %lld\n", (long long)v->value);
+        }
+}
+
+void intake_metrics(struct intake *in, struct buf *out)
+{
+    static const struct {
+        struct metric_def def;
+        size_t offset;
+    } rows[] = {
+        {{"events_received_total", METRIC_COUNTER, "Events that reached the dispatcher.", "bridge"},
+         offsetof(struct bridge, received)},
+        {{"events_recovered_total", METRIC_COUNTER, "Events of them that catch-up fetched.", "bridge"},
+         offsetof(struct bridge, recovered)},
+        {{"events_matched_total", METRIC_COUNTER, "New events that at least one rule matched.", "bridge"},
+         offsetof(struct bridge, matched)},
+        {{"jobs_created_total", METRIC_COUNTER, "Jobs that events caused.", "bridge"},
+         offsetof(struct bridge, jobs)},
+        {{"events_duplicate_total", METRIC_COUNTER, "Events that were known already.", "bridge"},
+         offsetof(struct bridge, duplicates)},
+        {{"events_malformed_total", METRIC_COUNTER, "Events that could not be read.", "bridge"},
+         offsetof(struct bridge, malformed)},
+        {{"jobs_cancelled_by_deletion_total", METRIC_COUNTER,
+          "Jobs cancelled because their item was deleted.", "bridge"},
+         offsetof(struct bridge, cancelled)},
+    };
+    for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
+        metrics_print_head(out, &rows[r].def);
+        for (size_t i = 0; i < in->bridges_count; i++)
+            metrics_print_value(out, &rows[r].def, in->bridges[i].name, NULL,
+                                (int64_t)*counter_at(&in->bridges[i], rows[r].offset));
+    }
+    print_listener_stats(in, out);
+}
+
+const char *intake_trouble(struct intake *in)
+{
+    for (size_t i = 0; i < in->bridges_count; i++) {
+        const struct session *s = session_of(in, &in->bridges[i]);
+        if (!s)
+            return "a bridge has no listener";
+        if (strcmp(s->state, "subscribed") != 0)
+            return "a listener is not subscribed to its bridge";
+    }
+    return NULL;
+}
