@@ -1,5 +1,7 @@
 #include "dispatcher/intake.h"
 
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +9,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/loop.h"
+#include "core/metrics.h"
 #include "core/str.h"
 #include "dispatcher/batch.h"
 
