@@ -71,6 +71,8 @@ struct slice *conf_slice_sender(const struct conf *c);
 int conf_print(const struct conf *c, FILE *out);
 /* docs/configuration.md, made from the table. */
 int conf_reference(FILE *out);
+/* conf/samples/full.conf: every setting, those with a default as comments. */
+int conf_sample(FILE *out);
 /* docs/man/bridgebell.conf.5, made from the table. */
 int conf_manual(FILE *out);
 

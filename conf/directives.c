@@ -95,7 +95,7 @@ static const struct directive bridge_directives[] = {
 static const struct directive recipients_directives[] = {
     {"to", CONF_RECIPIENTS, REQ, D, 0, 0, NULL, NULL,
      "Phone numbers, in quotes and with a plus, and names of other recipients blocks.",
-     "{ \"+48500500500\", oncall }"},
+     "{ \"+48500500500\", \"+48500500501\" }"},
 };
 
 static const struct directive rule_directives[] = {
@@ -195,16 +195,17 @@ static const struct directive log_directives[] = {
 #define BLOCK(table) table, sizeof table / sizeof table[0]
 
 const struct block_def conf_blocks[] = {
-    {CONF_TOP, CONF_UNTITLED, BLOCK(top_directives), "Outside of any block."},
+    {CONF_TOP, CONF_UNTITLED, BLOCK(top_directives), "Outside of any block.", NULL},
     {"bridge", CONF_TITLE_NAME, BLOCK(bridge_directives),
-     "A PrivMX Bridge to watch; each has a listener process of its own."},
-    {"provider", CONF_TITLE_NAME, BLOCK(provider_directives), "A way to send text messages."},
-    {"recipients", CONF_TITLE_NAME, BLOCK(recipients_directives), "A named group of people."},
-    {"rule", CONF_TITLE_TEXT, BLOCK(rule_directives), "Which events ring whom, and with what words."},
-    {"dispatcher", CONF_UNTITLED, BLOCK(dispatcher_directives), "The process that decides and queues."},
-    {"sender", CONF_UNTITLED, BLOCK(sender_directives), "The processes that send."},
-    {"metrics", CONF_UNTITLED, BLOCK(metrics_directives), "The operator's door."},
-    {"log", CONF_UNTITLED, BLOCK(log_directives), "What all processes write about their work."},
+     "A PrivMX Bridge to watch; each has a listener process of its own.", "main"},
+    {"provider", CONF_TITLE_NAME, BLOCK(provider_directives), "A way to send text messages.", "smsapi"},
+    {"recipients", CONF_TITLE_NAME, BLOCK(recipients_directives), "A named group of people.", "oncall"},
+    {"rule", CONF_TITLE_TEXT, BLOCK(rule_directives), "Which events ring whom, and with what words.",
+     "lorem"},
+    {"dispatcher", CONF_UNTITLED, BLOCK(dispatcher_directives), "The process that decides and queues.", NULL},
+    {"sender", CONF_UNTITLED, BLOCK(sender_directives), "The processes that send.", NULL},
+    {"metrics", CONF_UNTITLED, BLOCK(metrics_directives), "The operator's door.", NULL},
+    {"log", CONF_UNTITLED, BLOCK(log_directives), "What all processes write about their work.", NULL},
 };
 const size_t conf_blocks_count = sizeof conf_blocks / sizeof conf_blocks[0];
 

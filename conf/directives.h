@@ -76,6 +76,7 @@ struct block_def {
     const struct directive *directives;
     size_t count;
     const char *help;
+    const char *example; /* a title; NULL if it has none */
 };
 
 /* All blocks; the first is CONF_TOP, what stands outside of any block. */

@@ -14,7 +14,7 @@ static const char head[] =
     "The file consists of settings,\n"
     ".Ql name = value ,\n"
     "and of blocks,\n"
-    ".Ql kind \\(dqname\\(dq { \\(el } ,\n"
+    ".Ql kind \\(dqname\\(dq { ... } ,\n"
     "that hold settings.\n"
     "A setting stands once in its block, a block of a kind and name once in all files together.\n"
     "Comments begin with\n"
@@ -106,21 +106,28 @@ static const char tail[] = ".Sh EXAMPLES\n"
                            ".Sh SEE ALSO\n"
                            ".Xr bridgebell 1\n";
 
-/* TEXT as running text: a macro's dot or quote at the start of a line and backslashes lose their meaning. */
+/* TEXT as running text: a macro's dot or quote at the start of a line and backslashes lose their meaning,
+ * each sentence begins a line. */
 static void running(FILE *out, const char *text)
 {
     if (*text == '.' || *text == '\'')
         fputs("\\&", out);
-    for (; *text; text++) {
-        if (*text == '\\')
+    while (*text) {
+        size_t plain = strcspn(text, "\\`.\xe2");
+        fwrite(text, 1, plain, out);
+        text += plain;
+        if (*text == '\\') {
             fputs("\\e", out);
-        else if (*text == '`')
-            fputs("", out);
-        else if (strncmp(text, "…", strlen("…")) == 0) {
-            fputs("\\(el", out);
+        } else if (strncmp(text, ". ", 2) == 0) {
+            fputs(".\n", out);
+            text++;
+        } else if (strncmp(text, "…", strlen("…")) == 0) {
+            fputs("...", out);
             text += strlen("…") - 1;
-        } else
+        } else if (*text && *text != '`') {
             fputc(*text, out);
+        }
+        text += *text != '\0';
     }
 }
 

@@ -36,6 +36,13 @@ static int take_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *resul
     return 0;
 }
 
+/* A block has been read: it is dropped at once, so that the tree never holds more than one. */
+static int drop_block(cfg_t *cfg, cfg_opt_t *opt)
+{
+    (void)cfg;
+    return cfg_opt_rmnsec(opt, 0) == CFG_SUCCESS ? 0 : -1;
+}
+
 static void take_error(cfg_t *cfg, const char *format, va_list args)
 {
     vsnprintf(parsing.error, sizeof parsing.error, format, args);
@@ -64,6 +71,7 @@ static cfg_opt_t *all_options(void)
         options[conf_blocks[0].count + i - 1] = (cfg_opt_t){.name = conf_blocks[i].name,
                                                             .type = CFGT_SEC,
                                                             .flags = CFGF_MULTI,
+                                                            .validcb = drop_block,
                                                             .subopts = setting_options(&conf_blocks[i], 0)};
     return options;
 }
