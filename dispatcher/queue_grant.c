@@ -70,6 +70,13 @@ static bool trial_is_out(const struct lane *lane)
     return lane->line.trial && last && last->granted_ms >= lane->line.opened_ms;
 }
 
+/* True if something more urgent may wait in the store: the claim that is coming decides. */
+static bool gives_way(const struct lane *lane, const struct request *r, struct queue_now now)
+{
+    return lane->due_ms <= now.ms && lane->backlog_top < r->priority && lane->ready.jobs < QUEUE_READY_MAX &&
+           queue_may_lease(lane->queue, now.ms);
+}
+
 static void flush_sender(struct queue_sender *s, struct queue *q, struct queue_now now);
 
 static void assign(struct lane *lane, struct queue_sender *s, struct request *r, struct queue_now now)
@@ -91,6 +98,8 @@ void queue_grant(struct lane *lane, struct queue_now now)
             queue_give_back(lane, r, "not sent in time");
             continue;
         }
+        if (gives_way(lane, r, now))
+            break;
         struct limiter *limiter = NULL;
         struct queue_sender *s = choose_sender(lane, now, &limiter);
         if (!s || !limiter_take(limiter, now.us))

@@ -147,6 +147,7 @@ struct queue {
     size_t changes_busy;               /* change sets at the store */
     TAILQ_HEAD(, change_set) to_retry; /* refused by the store */
     uint64_t trouble_ms;               /* no new leases until then */
+    bool trouble_told;
     struct msg_out out;
     bool draining;
     void (*drained)(void *arg);

@@ -218,13 +218,17 @@ static void on_changes_done(struct store_unit *unit, enum store_status status)
     queue_wake(q);
     if (status != STORE_OK) {
         /* Bounded by the leases; nothing new is leased until it is on disk. */
-        if (TAILQ_EMPTY(&q->to_retry))
+        if (!q->trouble_told)
             log_error("outcomes cannot be recorded; they are kept and tried again",
                       log_str("store", status == STORE_FULL ? "full" : "failed"));
+        q->trouble_told = true;
         q->trouble_ms = now_ms + QUEUE_TROUBLE_MS;
         TAILQ_INSERT_TAIL(&q->to_retry, set, in_retry);
         return;
     }
+    if (q->trouble_told)
+        log_info("outcomes are recorded again");
+    q->trouble_told = false;
     for (size_t i = 0; i < set->changes.count; i++)
         commit_one(q, &set->verdicts[i], &set->changes.changes[i], now_ms);
     set->done = true;
