@@ -21,26 +21,13 @@ struct batch *batch_new(struct intake *owner, struct session *session, struct br
     return b;
 }
 
-/* What a deletion names and a creation is remembered by. Ids are unique at a Bridge; keys of kvdb entries
- * only within their kvdb. */
-static char *item_identity(const struct event *e)
+/* A deletion is worth remembering where the item's name is an id. Entries of a kvdb are named by their users,
+ * and a name may come again after its deletion. */
+static bool names_deleted_item(const struct event *e)
 {
-    if (!e->item.data)
-        return NULL;
-    bool is_entry =
-        msg_str_is(e->channel, "kvdb") && e->container.data &&
-        (e->container.len != e->item.len || memcmp(e->container.data, e->item.data, e->item.len) != 0);
-    if (!is_entry)
-        return msg_str_dup(e->item);
-    return xasprintf("%.*s/%.*s", (int)e->container.len, e->container.data, (int)e->item.len, e->item.data);
-}
-
-static void give_items(struct rules_jobs *jobs, const char *item)
-{
-    for (size_t i = 0; i < jobs->count; i++) {
-        free(jobs->list[i].item);
-        jobs->list[i].item = item ? xstrdup(item) : NULL;
-    }
+    const struct event_type *row = event_type_find(e->type.data, e->type.len);
+    return row && row->sort == EVENT_DELETED && e->item.data &&
+           (row->is_container || strcmp(row->channel, "kvdb") != 0);
 }
 
 static struct store_decision *add_decision(struct batch *b)
@@ -58,25 +45,21 @@ static struct store_decision *add_decision(struct batch *b)
 void batch_add_event(struct batch *b, const struct event *e, struct rules *rules,
                      const struct hash_id *store_id, int64_t now_ms)
 {
-    const struct event_type *row = event_type_find(e->type.data, e->type.len);
-    bool deletes = row && row->sort == EVENT_DELETED && e->item.data;
+    bool deletes = names_deleted_item(e);
     struct rules_jobs jobs = {0};
     rules_match(rules, e, store_id, now_ms, &jobs);
     if (!deletes && jobs.count == 0) {
         free(jobs.list);
         return;
     }
-    char *item = item_identity(e);
-    give_items(&jobs, item);
     struct store_decision *d = add_decision(b);
     d->key = e->key;
     d->remember = true;
-    d->deleted_item = deletes ? xstrdup(item) : NULL;
+    d->deleted_item = deletes ? msg_str_dup(e->item) : NULL;
     d->type = msg_str_dup(e->type);
     d->event_ms = e->timestamp_ms;
     d->jobs = jobs.list;
     d->jobs_count = jobs.count;
-    free(item);
 }
 
 void batch_close(struct batch *b)

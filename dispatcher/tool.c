@@ -1,0 +1,173 @@
+#include "dispatcher/tool.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/buf.h"
+#include "dispatcher/expr/expr.h"
+#include "proto/event.h"
+
+enum { TOOL_FINE, TOOL_FAILED, TOOL_USAGE };
+enum { ARENA_BYTES = 64 * 1024 * 1024 };
+
+/* ---- the event ---- */
+
+struct tool_event {
+    struct buf packed;
+    struct msg_in in;
+    struct expr_value values[EXPR_EVENT_SLOTS];
+};
+
+static int read_all(const char *path, struct buf *out)
+{
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    if (!f)
+        return -1;
+    int rc = 0;
+    char piece[16384];
+    for (size_t n; rc == 0 && (n = fread(piece, 1, sizeof piece, f)) > 0;)
+        rc = buf_add(out, piece, n);
+    if (ferror(f))
+        rc = -1;
+    if (f != stdin)
+        fclose(f);
+    return rc;
+}
+
+static struct expr_value text_value(struct msg_str s)
+{
+    return s.data ? expr_string(s.data, s.len) : expr_null();
+}
+
+static void fill_values(struct tool_event *t, const struct event *e)
+{
+    t->values[EXPR_SLOT_CHANNEL] = text_value(e->channel);
+    t->values[EXPR_SLOT_TYPE] = text_value(e->type);
+    t->values[EXPR_SLOT_DATA] = expr_value_from_msgpack(e->data);
+    t->values[EXPR_SLOT_TIME] = expr_timestamp_ms(e->timestamp_ms);
+    t->values[EXPR_SLOT_BRIDGE] = text_value(e->bridge);
+    t->values[EXPR_SLOT_CONTEXT] = text_value(e->context);
+    t->values[EXPR_SLOT_CONTAINER] = text_value(e->container);
+    t->values[EXPR_SLOT_ITEM] = text_value(e->item);
+    t->values[EXPR_SLOT_AUTHOR] = text_value(e->author);
+    t->values[EXPR_SLOT_RECOVERED] = expr_bool(e->recovered);
+}
+
+static int load_event(struct tool_event *t, const char *path, const char *bridge)
+{
+    struct buf text;
+    struct event e;
+    const char *why = "cannot be read";
+    buf_init(&text, EVENT_FRAME_MAX);
+    int rc = read_all(path, &text);
+    if (rc == 0)
+        rc = event_normalise(bridge, text.data ? text.data : "", text.len, 0, 0, &t->packed, &why);
+    buf_free(&text);
+    if (rc == 0 && event_unpack(&t->in, t->packed.data, t->packed.len, &e) == 0) {
+        fill_values(t, &e);
+        return 0;
+    }
+    fprintf(
+        stderr,
+        "event %s: %s\nhint: give one notification as the Bridge sends it, for example\n"
+        "  {\"channel\":\"thread\",\"type\":\"threadNewMessage\",\"data\":{\"id\":\"…\"},\"timestamp\":0}\n",
+        path, why);
+    return -1;
+}
+
+/* ---- eval ---- */
+
+static void print_compile_error(const char *source, const struct expr_error *error)
+{
+    char caret[1024];
+    size_t len = expr_error_caret(source, strlen(source), error, caret, sizeof caret);
+    fprintf(stderr, "error: line %u, column %u: %s\n%.*s\n", error->line, error->column, error->message,
+            (int)len, caret);
+}
+
+static int print_value(struct expr_value value, struct expr_arena *arena)
+{
+    const char *text = NULL;
+    size_t len = 0;
+    if (value.type == EXPR_ERROR) {
+        fprintf(stderr, "error: %.*s\n", (int)value.length, value.as.string);
+        return TOOL_FAILED;
+    }
+    if (expr_value_to_json(value, arena, &text, &len)) {
+        fprintf(stderr, "error: the value cannot be written as JSON\n");
+        return TOOL_FAILED;
+    }
+    fwrite(text, 1, len, stdout);
+    putchar('\n');
+    return fflush(stdout) == 0 ? TOOL_FINE : TOOL_FAILED;
+}
+
+static int evaluate(const char *source, const struct tool_event *event)
+{
+    struct expr_env env = *expr_event_env();
+    struct expr_error error;
+    /* As in CEL, a name that nobody declares fails when it is looked at, not before: `true || x` is true. */
+    env.unchecked = true;
+    struct expr *expr = expr_compile(source, strlen(source), &env, &error);
+    if (!expr) {
+        print_compile_error(source, &error);
+        return TOOL_FAILED;
+    }
+    struct expr_arena *arena = expr_arena_new(ARENA_BYTES);
+    const struct expr_activation activation = {.values = event ? event->values : NULL,
+                                               .value_count = event ? EXPR_EVENT_SLOTS : 0};
+    int rc = print_value(expr_eval(expr, &activation, arena), arena);
+    expr_arena_free(&arena);
+    expr_free(&expr);
+    return rc;
+}
+
+static int usage(void)
+{
+    fputs("usage: bridgebell eval EXPRESSION [--event FILE|-] [--bridge NAME]\n", stderr);
+    return TOOL_USAGE;
+}
+
+static int tool_eval(int argc, char **argv)
+{
+    static const struct option options[] = {{"event", required_argument, NULL, 'e'},
+                                            {"bridge", required_argument, NULL, 'b'},
+                                            {NULL, 0, NULL, 0}};
+    const char *event_path = NULL, *bridge = "main";
+    optind = 1;
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (c == 'e')
+            event_path = optarg;
+        else if (c == 'b')
+            bridge = optarg;
+        else
+            return usage();
+    }
+    if (argc - optind != 1)
+        return usage();
+    struct tool_event event;
+    memset(&event, 0, sizeof event);
+    buf_init(&event.packed, 0);
+    msg_in_init(&event.in);
+    int rc = TOOL_USAGE;
+    if (!event_path || load_event(&event, event_path, bridge) == 0)
+        rc = evaluate(argv[optind], event_path ? &event : NULL);
+    msg_in_free(&event.in);
+    buf_free(&event.packed);
+    return rc;
+}
+
+int tool_main(int argc, char **argv)
+{
+    static const struct {
+        const char *word;
+        int (*run)(int argc, char **argv);
+    } tools[] = {{"eval", tool_eval}};
+    for (size_t i = 0; argc > 0 && i < sizeof tools / sizeof tools[0]; i++)
+        if (strcmp(argv[0], tools[i].word) == 0)
+            return tools[i].run(argc, argv);
+    return usage();
+}
