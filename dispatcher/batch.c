@@ -52,6 +52,8 @@ void batch_add_event(struct batch *b, const struct event *e, struct rules *rules
         free(jobs.list);
         return;
     }
+    for (size_t i = 0; i < jobs.count; i++)
+        jobs.list[i].received_ns = e->received_mono_ns;
     struct store_decision *d = add_decision(b);
     d->key = e->key;
     d->remember = true;

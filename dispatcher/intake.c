@@ -139,7 +139,6 @@ static void on_stored(struct store_unit *unit, enum store_status status)
     if (status == STORE_OK) {
         count_result(b->bridge, b);
         b->state = BATCH_DONE;
-        queue_kick(in->queue);
     } else {
         batch_reset(b);
         b->state = BATCH_WAITING;

@@ -161,9 +161,9 @@ static void cleanup(void)
 {
     struct control *p = &dispatcher.parts;
     door_free(&dispatcher.door);
-    intake_free(&p->intake);
     if (p->store)
-        store_close(&p->store); /* its last completions still find the queue */
+        store_close(&p->store); /* first: its last completions still find intake and queue */
+    intake_free(&p->intake);
     senders_free(&dispatcher.senders);
     queue_free(&p->queue);
     rules_free(&p->rules);

@@ -31,7 +31,8 @@ struct queue_ticket *queue_offer(struct queue *q, struct store_job *const *jobs,
  * event, id there already, commit failed) is given back. Frees the ticket. Jobs must still be alive. */
 void queue_settle(struct queue *q, struct queue_ticket *ticket, bool committed);
 
-/* Something may be due now (a job was queued, retried by hand). */
+/* Something may be due now that the scheduler was not told of: jobs were moved by hand. Makes it look into
+ * the store before anything else leaves, so not for what queue_settle tells anyway. */
 void queue_kick(struct queue *q);
 
 /* No new leases from now on; done when no change is waiting for its commit. Leases in flight outlive us. */
