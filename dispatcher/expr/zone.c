@@ -43,23 +43,25 @@ struct expr_zone {
 
 /* ---- Fixed offsets --------------------------------------------------------------------------- */
 
+/* "+hh:mm"; the sign and the first digit of the hour may be missing. */
 static bool parse_fixed(const char *name, size_t len, int32_t *offset)
 {
     bool negative = len > 0 && name[0] == '-';
-    if (len > 0 && (name[0] == '-' || name[0] == '+')) {
-        name++;
-        len--;
-    }
-    if (len != 5 || name[2] != ':')
-        return false;
-    for (size_t i = 0; i < 5; i++)
-        if (i != 2 && (name[i] < '0' || name[i] > '9'))
+    int numbers[2] = {0, 0};
+    size_t digits[2] = {0, 0};
+    int part = 0;
+    for (size_t i = len > 0 && (name[0] == '-' || name[0] == '+'); i < len; i++) {
+        if (name[i] == ':' && part == 0) {
+            part = 1;
+        } else if (name[i] < '0' || name[i] > '9' || ++digits[part] > 2) {
             return false;
-    int hours = (name[0] - '0') * 10 + name[1] - '0';
-    int minutes = (name[3] - '0') * 10 + name[4] - '0';
-    if (hours > 23 || minutes > 59)
+        } else {
+            numbers[part] = numbers[part] * 10 + (name[i] - '0');
+        }
+    }
+    if (digits[0] == 0 || digits[1] != 2 || numbers[0] > 23 || numbers[1] > 59)
         return false;
-    *offset = (hours * 3600 + minutes * 60) * (negative ? -1 : 1);
+    *offset = (numbers[0] * 3600 + numbers[1] * 60) * (negative ? -1 : 1);
     return true;
 }
 

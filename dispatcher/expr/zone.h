@@ -10,7 +10,7 @@
 struct expr_zone;
 
 /*
- * "Europe/Warsaw", "UTC", "Z", "+02:00", "-02:30" or "02:00", in the arena's memory; NULL if there is no such
+ * "Europe/Warsaw", "UTC", "Z", "+02:00", "-2:30" or "02:00", in the arena's memory; NULL if there is no such
  * zone or its file is damaged. Names are looked up below $TZDIR or /usr/share/zoneinfo and cannot leave it.
  */
 const struct expr_zone *expr_zone_load(const char *name, size_t len, struct expr_arena *arena);
