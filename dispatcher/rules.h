@@ -2,14 +2,15 @@
  * The rules: which event rings whom with which words.
  *
  * Owns the compiled rules and recipients of one configuration, the index that finds the few rules an event
- * can match, and the interest derived from them. Immutable after rules_new. Matching is pure: same event,
- * same decisions; nothing is sent or stored here.
+ * can match, and the interest derived from them. Immutable after rules_new but for its counters. Matching is
+ * pure: same event, same decisions; nothing is sent or stored here. The slice must outlive the rules.
  */
 #ifndef DISPATCHER_RULES_H
 #define DISPATCHER_RULES_H
 
 #include <cjson/cJSON.h>
 
+#include "dispatcher/expr/expr.h"
 #include "dispatcher/store.h"
 #include "proto/wire.h"
 
@@ -30,11 +31,21 @@ struct rules_jobs {
 void rules_match(struct rules *r, const struct event *event, const struct hash_id *store_id, int64_t now_ms,
                  struct rules_jobs *out);
 
+/* The values that an expression sees of an event; they view the event. */
+void rules_values(const struct event *event, struct expr_value values[EXPR_EVENT_SLOTS]);
+
+/* The id of what a deletion deletes, if jobs may have to be cancelled for it; NULL otherwise. Valid until the
+ * next call. */
+const char *rules_deleted_item(const struct rules *r, const struct event *event);
+
 /* What these rules can use of BRIDGE's events. NUMBER is set by the caller. */
 void rules_interest(const struct rules *r, const char *bridge, struct wire_interest *out);
 
-/* Adds "rules": [{name, matched, errors, …}] to STATUS; appends metrics (per-rule series only up to 200
- * rules). */
+size_t rules_count(const struct rules *r);
+
+/* Adds "rules": [{name, enabled, recipients, matched, jobs, errors, last_error, …}] and "rules_total" to
+ * STATUS; appends metrics. Above 200 rules the list holds at most 200 that matched or failed, and there are
+ * no series per rule. */
 void rules_status(struct rules *r, cJSON *status);
 void rules_metrics(struct rules *r, struct buf *out);
 

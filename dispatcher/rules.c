@@ -1,0 +1,433 @@
+#include "dispatcher/rules.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/metrics.h"
+#include "core/str.h"
+#include "dispatcher/rules_parts.h"
+
+enum {
+    ARENA_MAX = 4 * 1024 * 1024, /* memory that the expressions of one event may use */
+    CARET_MAX = 512,
+    SERIES_MAX = 200, /* rules with metrics of their own and in status */
+};
+
+/* ---- loading ---- */
+
+/* The file's line and column of an error inside a setting's text, with the line itself and a caret. */
+static void fault_in_text(const struct slice_block *b, const struct slice_setting *s,
+                          const struct expr_error *error, struct faults *faults)
+{
+    char caret[CARET_MAX];
+    expr_error_caret(s->text, strlen(s->text), error, caret, sizeof caret);
+    size_t len = strlen(caret);
+    while (len && caret[len - 1] == '\n')
+        caret[--len] = '\0';
+    faults_add(faults, b->file, s->line ? s->line + error->line - 1 : b->line,
+               "rule \"%s\", %s, column %u: %s\n%s", b->title, s->name, error->column, error->message, caret);
+}
+
+static const struct slice_setting *text_of(const struct slice_block *b, const char *name,
+                                           struct faults *faults)
+{
+    const struct slice_setting *s = slice_get(b, name);
+    if (s && s->text)
+        return s;
+    faults_add(faults, b->file, b->line, "rule \"%s\" needs \"%s\"", b->title, name);
+    return NULL;
+}
+
+static void load_when(struct rule *rule, struct faults *faults)
+{
+    const struct slice_setting *s = text_of(rule->block, "when", faults);
+    struct expr_error error;
+    if (!s)
+        return;
+    rule->when = expr_compile(s->text, strlen(s->text), expr_event_env(), &error);
+    if (rule->when)
+        rule->needs = expr_analyse(rule->when);
+    else
+        fault_in_text(rule->block, s, &error, faults);
+}
+
+static void load_message(struct rule *rule, struct faults *faults)
+{
+    const struct slice_setting *s = text_of(rule->block, "message", faults);
+    struct expr_error error;
+    if (!s)
+        return;
+    rule->message = expr_template_compile(s->text, strlen(s->text), expr_event_env(), &error);
+    if (!rule->message)
+        fault_in_text(rule->block, s, &error, faults);
+}
+
+static void load_recipients(struct rules *r, struct rule *rule, struct faults *faults)
+{
+    const struct slice_block *b = rule->block;
+    const struct slice_setting *to = slice_get(b, "to");
+    if (!to || to->count == 0)
+        faults_add(faults, b->file, b->line, "rule \"%s\" needs \"to\", a list of recipients", b->title);
+    else
+        rule->to = recipients_expand(r->recipients, b, to, faults);
+}
+
+static const char *nearest_provider(const struct slice *slice, const char *word)
+{
+    size_t count = slice_count(slice, "provider"), n = 0;
+    const char **known = xcalloc(count + 1, sizeof *known);
+    for (const struct slice_block *b = NULL; (b = slice_next(slice, "provider", b));)
+        known[n++] = b->title;
+    const char *near = str_nearest(word, known);
+    free(known);
+    return near;
+}
+
+static void load_provider(struct rule *rule, const struct slice *slice, struct faults *faults)
+{
+    const struct slice_block *b = rule->block;
+    const struct slice_setting *s = slice_get(b, "provider");
+    const struct slice_block *provider = slice_find(slice, "provider", s ? s->text : NULL);
+    if (!provider && s) {
+        const char *near = nearest_provider(slice, s->text);
+        faults_add(faults, b->file, s->line, "no provider \"%s\"%s%s%s", s->text,
+                   near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    } else if (!provider) {
+        faults_add(faults, b->file, b->line, "rule \"%s\" has no provider to send with", b->title);
+    }
+    if (!provider)
+        return;
+    rule->provider = provider->title;
+    rule->from = slice_text(b, "from", slice_text(provider, "from", NULL));
+}
+
+static enum job_priority priority_of(const struct slice_block *b)
+{
+    const char *word = slice_text(b, "priority", "normal");
+    if (strcmp(word, "critical") == 0)
+        return PRIORITY_CRITICAL;
+    return strcmp(word, "bulk") == 0 ? PRIORITY_BULK : PRIORITY_NORMAL;
+}
+
+static void load_rule(struct rules *r, struct rule *rule, const struct slice *slice, struct faults *faults)
+{
+    const struct slice_block *b = rule->block;
+    rule->name = b->title;
+    rule->priority = priority_of(b);
+    rule->expires_ms = slice_number(b, "expires", 24 * INT64_C(3600000));
+    rule->enabled = slice_flag(b, "enabled", true);
+    rule->cancel_on_delete = slice_flag(b, "cancel_on_delete", true);
+    load_when(rule, faults);
+    load_message(rule, faults);
+    load_recipients(r, rule, faults);
+    load_provider(rule, slice, faults);
+    r->cancels = r->cancels || (rule->enabled && rule->cancel_on_delete);
+}
+
+struct rules *rules_new(const struct slice *slice, struct faults *faults)
+{
+    size_t faults_before = faults->count;
+    struct rules *r = xcalloc(1, sizeof *r);
+    r->recipients = recipients_new(slice, faults);
+    r->list = xcalloc(slice_count(slice, "rule") + 1, sizeof *r->list);
+    for (const struct slice_block *b = NULL; (b = slice_next(slice, "rule", b));) {
+        struct rule *rule = &r->list[r->count++];
+        rule->block = b;
+        load_rule(r, rule, slice, faults);
+    }
+    if (faults->count > faults_before) {
+        rules_free(&r);
+        return NULL;
+    }
+    r->arena = expr_arena_new(ARENA_MAX);
+    r->index = rules_index_new(r);
+    return r;
+}
+
+void rules_free(struct rules **p)
+{
+    struct rules *r = *p;
+    if (!r)
+        return;
+    *p = NULL;
+    rules_index_free(&r->index);
+    for (size_t i = 0; i < r->count; i++) {
+        expr_requirements_free(&r->list[i].needs);
+        expr_free(&r->list[i].when);
+        expr_template_free(&r->list[i].message);
+        free(r->list[i].failure);
+    }
+    free(r->list);
+    recipients_free(&r->recipients);
+    expr_arena_free(&r->arena);
+    free(r);
+}
+
+/* ---- matching ---- */
+
+static struct expr_value value_of(struct msg_str s)
+{
+    return s.data ? expr_string(s.data, s.len) : expr_null();
+}
+
+void rules_values(const struct event *e, struct expr_value values[EXPR_EVENT_SLOTS])
+{
+    values[EXPR_SLOT_CHANNEL] = value_of(e->channel);
+    values[EXPR_SLOT_TYPE] = value_of(e->type);
+    values[EXPR_SLOT_DATA] = expr_value_from_msgpack(e->data);
+    values[EXPR_SLOT_TIME] = expr_timestamp_ms(e->timestamp_ms);
+    values[EXPR_SLOT_BRIDGE] = value_of(e->bridge);
+    values[EXPR_SLOT_CONTEXT] = value_of(e->context);
+    values[EXPR_SLOT_CONTAINER] = value_of(e->container);
+    values[EXPR_SLOT_ITEM] = value_of(e->item);
+    values[EXPR_SLOT_AUTHOR] = value_of(e->author);
+    values[EXPR_SLOT_RECOVERED] = expr_bool(e->recovered);
+}
+
+/* One event on its way through the rules. */
+struct match {
+    struct rules *rules;
+    const struct event *event;
+    const struct event_type *type; /* NULL: unknown */
+    const struct hash_id *store_id;
+    int64_t now_ms;
+    struct expr_value values[EXPR_EVENT_SLOTS];
+    struct expr_activation activation;
+    struct rules_jobs *out;
+};
+
+static struct store_job *new_job(struct rules_jobs *jobs)
+{
+    if (jobs->count == jobs->size) {
+        jobs->size = jobs->size ? jobs->size * 2 : 8;
+        jobs->list = xreallocarray(jobs->list, jobs->size, sizeof *jobs->list);
+    }
+    struct store_job *j = &jobs->list[jobs->count++];
+    memset(j, 0, sizeof *j);
+    return j;
+}
+
+static void job_id(const struct match *m, const struct rule *rule, const char *number, struct hash_id *out)
+{
+    const struct hash_part parts[] = {
+        {m->store_id->bytes, sizeof m->store_id->bytes},
+        {m->event->key.bytes, sizeof m->event->key.bytes},
+        {rule->name, strlen(rule->name)},
+        {number, strlen(number)},
+    };
+    hash_id(parts, sizeof parts / sizeof parts[0], out);
+}
+
+bool rules_item_identifies(const struct event_type *type)
+{
+    return type && (type->is_container || strcmp(type->channel, "kvdb") != 0);
+}
+
+const char *rules_deleted_item(const struct rules *r, const struct event *e)
+{
+    static char item[256];
+    const struct event_type *type = event_type_find(e->type.data, e->type.len);
+    if (!r->cancels || !type || type->sort != EVENT_DELETED || !rules_item_identifies(type) ||
+        !e->item.data || e->item.len >= sizeof item)
+        return NULL;
+    memcpy(item, e->item.data, e->item.len);
+    item[e->item.len] = '\0';
+    return item;
+}
+
+static void fill_job(const struct match *m, const struct rule *rule, const char *number, const char *text,
+                     struct store_job *j)
+{
+    const struct event *e = m->event;
+    job_id(m, rule, number, &j->id);
+    j->event = e->key;
+    j->bridge = msg_str_dup(e->bridge);
+    j->rule = xstrdup(rule->name);
+    j->provider = xstrdup(rule->provider);
+    j->number = xstrdup(number);
+    j->from = rule->from ? xstrdup(rule->from) : NULL;
+    j->text = xstrdup(text);
+    j->item = rules_item_identifies(m->type) ? msg_str_dup(e->item) : NULL;
+    j->container = msg_str_dup(e->container);
+    j->priority = rule->priority;
+    j->keep_on_delete = !rule->cancel_on_delete || (m->type && m->type->sort == EVENT_DELETED);
+    j->event_ms = e->timestamp_ms;
+    j->created_ms = m->now_ms;
+    j->due_ms = m->now_ms;
+    j->expires_ms = rule->expires_ms ? m->now_ms + rule->expires_ms : 0;
+    j->state = JOB_QUEUED;
+    j->generation = 1;
+    j->points_micro = -1;
+    j->parts = -1;
+    j->received_ns = e->received_mono_ns;
+}
+
+/* The text without blanks at its ends. */
+static const char *render(struct match *m, struct rule *rule)
+{
+    static char text[WIRE_TEXT_MAX + 1];
+    struct expr_template_result result =
+        expr_template_render(rule->message, &m->activation, m->rules->arena, 0, text, sizeof text);
+    rule->unrendered += result.failures > 0;
+    size_t len = result.length;
+    while (len && isspace((unsigned char)text[len - 1]))
+        len--;
+    text[len] = '\0';
+    return text + strspn(text, " \t\r\n\v\f");
+}
+
+static void make_jobs(struct match *m, struct rule *rule)
+{
+    const char *text = render(m, rule);
+    rule->matched++;
+    for (size_t i = 0; i < rule->to->count; i++) {
+        struct store_job *j = new_job(m->out);
+        fill_job(m, rule, rule->to->list[i], text, j);
+        if (!text[0]) {
+            j->state = JOB_SUPPRESSED;
+            j->reason = xstrdup("the message is empty");
+        }
+        rule->jobs++;
+    }
+}
+
+static void note_failure(struct rule *rule, struct expr_value failure)
+{
+    rule->failed++;
+    if (rule->failure && strlen(rule->failure) == failure.length &&
+        memcmp(rule->failure, failure.as.string, failure.length) == 0)
+        return;
+    free(rule->failure);
+    rule->failure = xstrndup(failure.as.string, failure.length);
+}
+
+static bool holds(struct match *m, struct rule *rule)
+{
+    struct expr_value failure = expr_null();
+    switch (expr_test(rule->when, &m->activation, m->rules->arena, &failure)) {
+    case EXPR_TRUE:
+        return true;
+    case EXPR_FAILED:
+        note_failure(rule, failure);
+        return false;
+    default:
+        return false;
+    }
+}
+
+static void try_rule(void *arg, struct rule *rule)
+{
+    struct match *m = arg;
+    if (holds(m, rule))
+        make_jobs(m, rule);
+}
+
+void rules_match(struct rules *r, const struct event *event, const struct hash_id *store_id, int64_t now_ms,
+                 struct rules_jobs *out)
+{
+    struct match m = {
+        .rules = r,
+        .event = event,
+        .type = event_type_find(event->type.data, event->type.len),
+        .store_id = store_id,
+        .now_ms = now_ms,
+        .out = out,
+    };
+    rules_values(event, m.values);
+    m.activation = (struct expr_activation){.values = m.values, .value_count = EXPR_EVENT_SLOTS};
+    expr_arena_reset(r->arena);
+    rules_index_find(r->index, m.values, try_rule, &m);
+}
+
+/* ---- telling ---- */
+
+size_t rules_count(const struct rules *r)
+{
+    return r->count;
+}
+
+static cJSON *rule_status(const struct rule *rule)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "name", rule->name);
+    cJSON_AddBoolToObject(o, "enabled", rule->enabled);
+    cJSON_AddNumberToObject(o, "recipients", (double)rule->to->count);
+    cJSON_AddNumberToObject(o, "matched", (double)rule->matched);
+    cJSON_AddNumberToObject(o, "jobs", (double)rule->jobs);
+    cJSON_AddNumberToObject(o, "errors", (double)rule->failed);
+    cJSON_AddNumberToObject(o, "insertions_failed", (double)rule->unrendered);
+    if (rule->failure)
+        cJSON_AddStringToObject(o, "last_error", rule->failure);
+    return o;
+}
+
+void rules_status(struct rules *r, cJSON *status)
+{
+    cJSON *list = cJSON_AddArrayToObject(status, "rules");
+    size_t shown = 0;
+    for (size_t i = 0; i < r->count && shown < SERIES_MAX; i++) {
+        const struct rule *rule = &r->list[i];
+        if (r->count > SERIES_MAX && !rule->matched && !rule->failed)
+            continue;
+        cJSON_AddItemToArray(list, rule_status(rule));
+        shown++;
+    }
+    cJSON_AddNumberToObject(status, "rules_total", (double)r->count);
+}
+
+static uint64_t matched_of(const struct rule *rule)
+{
+    return rule->matched;
+}
+static uint64_t jobs_of(const struct rule *rule)
+{
+    return rule->jobs;
+}
+static uint64_t failed_of(const struct rule *rule)
+{
+    return rule->failed;
+}
+static uint64_t unrendered_of(const struct rule *rule)
+{
+    return rule->unrendered;
+}
+
+/* Above SERIES_MAX rules the sums only. */
+static const struct {
+    struct metric_def one, sum;
+    uint64_t (*value)(const struct rule *rule);
+} series[] = {
+    {{"rule_matched_total", METRIC_COUNTER, "Events that a rule matched.", "rule"},
+     {"rules_matched_total", METRIC_COUNTER, "Events that rules matched.", NULL},
+     matched_of},
+    {{"rule_jobs_total", METRIC_COUNTER, "Jobs that a rule made.", "rule"},
+     {"rules_jobs_total", METRIC_COUNTER, "Jobs that rules made.", NULL},
+     jobs_of},
+    {{"rule_errors_total", METRIC_COUNTER, "Events on which a rule's condition failed.", "rule"},
+     {"rules_errors_total", METRIC_COUNTER, "Events on which a condition failed.", NULL},
+     failed_of},
+    {{"rule_insertions_failed_total", METRIC_COUNTER, "Messages of a rule with an insertion that failed.",
+      "rule"},
+     {"rules_insertions_failed_total", METRIC_COUNTER, "Messages with an insertion that failed.", NULL},
+     unrendered_of},
+};
+
+void rules_metrics(struct rules *r, struct buf *out)
+{
+    for (size_t s = 0; s < sizeof series / sizeof series[0]; s++) {
+        uint64_t sum = 0;
+        bool each = r->count <= SERIES_MAX;
+        if (each)
+            metrics_print_head(out, &series[s].one);
+        for (size_t i = 0; i < r->count; i++) {
+            uint64_t value = series[s].value(&r->list[i]);
+            sum += value;
+            if (each)
+                metrics_print_value(out, &series[s].one, r->list[i].name, NULL, (int64_t)value);
+        }
+        metrics_print_head(out, &series[s].sum);
+        metrics_print_value(out, &series[s].sum, "", NULL, (int64_t)sum);
+    }
+}

@@ -1,0 +1,55 @@
+/* What the parts of the rules share: see dispatcher/rules.h. */
+#ifndef DISPATCHER_RULES_PARTS_H
+#define DISPATCHER_RULES_PARTS_H
+
+#include "dispatcher/expr/analysis.h"
+#include "dispatcher/expr/template.h"
+#include "dispatcher/recipients.h"
+#include "dispatcher/rules.h"
+
+struct rule {
+    const struct slice_block *block;
+    const char *name, *provider, *from; /* FROM may be NULL: the account's */
+    struct expr *when;
+    struct expr_requirements *needs;
+    struct expr_template *message;
+    const struct numbers *to;
+    enum job_priority priority;
+    int64_t expires_ms; /* 0: never */
+    bool enabled;
+    bool cancel_on_delete;
+    /* since the start */
+    uint64_t matched, jobs, failed, unrendered;
+    char *failure; /* words of the last failure of `when`; NULL: none */
+};
+
+struct rules_index;
+
+struct rules {
+    struct rule *list; /* in the order of the file */
+    size_t count;
+    struct recipients *recipients;
+    struct rules_index *index;
+    struct expr_arena *arena; /* of one event */
+    bool cancels;             /* some enabled rule wants its jobs cancelled with the item */
+};
+
+/* ---- rules.c ---- */
+/* False where an item's name says nothing certain of its jobs: entries of a kvdb are named by their users,
+ * and a name may come again after its deletion. TYPE may be NULL (unknown). */
+bool rules_item_identifies(const struct event_type *type);
+
+/* ---- rules_index.c ---- */
+/* Finds the rules that an event can match: each has at most one key, a path and the values it may have there,
+ * chosen so that few rules share it. */
+struct rules_index *rules_index_new(const struct rules *r);
+void rules_index_free(struct rules_index **x);
+typedef void rules_index_fn(void *arg, struct rule *rule);
+/* Calls FN, once each and in no order, for every enabled rule that may be true for an event with these
+ * values. */
+void rules_index_find(const struct rules_index *x, const struct expr_value *values, rules_index_fn *fn,
+                      void *arg);
+/* How telling a path is by its kind; the higher the better: ids before types before channels. */
+int rules_path_rank(const struct expr_requirement *need);
+
+#endif
