@@ -121,7 +121,7 @@ static void load_text(struct loader *l, const struct conf_file *file, const char
 static void load_file(struct loader *l, const char *name, const struct conf_file *at, unsigned line)
 {
     const char *why;
-    size_t len;
+    size_t len = 0;
     struct conf_file *file = add_file(l, name);
     char *text = read_file(file, &len, &why);
     for (size_t i = 0; text && i < l->depth; i++)

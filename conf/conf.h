@@ -49,9 +49,6 @@ unsigned conf_sender_processes(const struct conf *c);
 /* What differs from RUNNING in C although it cannot change while running: a fault for each. 0 if nothing
  * does, else -1. */
 int conf_check_reload(const struct conf *running, const struct conf *c, struct faults *faults);
-/* Names of the environment variables (${NAME}) that a secret was taken from: the master keeps them out of its
- * children's environment. COUNT of them; they live as long as C. */
-const char *const *conf_secret_variables(const struct conf *c, size_t *count);
 
 /* ---- slices ----
  * What one role may know: settings by the table's roles, in the order of the file, with defaults filled in
