@@ -1,0 +1,188 @@
+#include "master/validate.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "core/alloc.h"
+#include "core/loop.h"
+#include "master/childenv.h"
+#include "master/crew.h"
+#include "proto/role.h"
+
+enum { PARALLEL_MAX = 8 };
+
+struct check {
+    struct validation *owner;
+    enum process_kind kind;
+    const char *name;
+    struct process *process;
+    bool answered;
+};
+
+struct validation {
+    const struct conf *conf;
+    validation_done_fn *done;
+    void *arg;
+    char **environment;
+    struct faults faults;
+    struct check *checks;
+    size_t count, started, running;
+    struct loop_timer *limit, *finish;
+    bool is_late;
+};
+
+static void start_more(struct validation *v);
+
+/* ---- sorting ---- */
+
+static int compare(const void *a, const void *b)
+{
+    const struct fault *x = a, *y = b;
+    int order = strcmp(x->file, y->file);
+    if (order == 0)
+        order = (x->line > y->line) - (x->line < y->line);
+    return order ? order : strcmp(x->text, y->text);
+}
+
+void validation_sort(struct faults *faults)
+{
+    if (faults->count < 2)
+        return;
+    qsort(faults->list, faults->count, sizeof *faults->list, compare);
+    size_t kept = 1;
+    for (size_t i = 1; i < faults->count; i++) {
+        if (compare(&faults->list[kept - 1], &faults->list[i]) == 0) {
+            free(faults->list[i].file);
+            free(faults->list[i].text);
+        } else {
+            faults->list[kept++] = faults->list[i];
+        }
+    }
+    faults->count = kept;
+}
+
+/* ---- one role's answer ---- */
+
+static void on_faults(void *arg, const struct faults *faults)
+{
+    struct check *check = arg;
+    check->answered = true;
+    for (size_t i = 0; i < faults->count; i++)
+        faults_add(&check->owner->faults, faults->list[i].file, faults->list[i].line, "%s",
+                   faults->list[i].text);
+}
+
+static void on_gone(void *arg, int status)
+{
+    struct check *check = arg;
+    struct validation *v = check->owner;
+    char how[128];
+    check->process = NULL;
+    v->running--;
+    if (!check->answered)
+        faults_add(&v->faults, "", 0, "the %s%s%s could not check the configuration: %s%s",
+                   process_kind_names[check->kind], check->name[0] ? " " : "", check->name,
+                   v->is_late ? "no answer in time, " : "", process_describe_end(status, how, sizeof how));
+    start_more(v);
+}
+
+static const struct process_events check_events = {.faults = on_faults, .gone = on_gone};
+
+static void start_one(struct check *check)
+{
+    struct validation *v = check->owner;
+    struct slice *slice = crew_slice(v->conf, check->kind, check->name, 'a');
+    struct process_order order = {.kind = check->kind,
+                                  .instance = check->name,
+                                  .slice = slice,
+                                  .validate_only = true,
+                                  .door_fd = -1,
+                                  .environment = v->environment};
+    check->process = process_start(&order, &check_events, check);
+    slice_free(&slice);
+    if (check->process)
+        v->running++;
+    else
+        faults_add(&v->faults, "", 0, "the %s cannot be started: %s", process_kind_names[check->kind],
+                   strerror(errno));
+}
+
+/* ---- all of them ---- */
+
+static void validation_free(struct validation *v)
+{
+    for (size_t i = 0; i < v->count; i++)
+        if (v->checks[i].process) {
+            process_kill(v->checks[i].process);
+            process_forget(v->checks[i].process);
+        }
+    childenv_free(&v->environment);
+    faults_free(&v->faults);
+    loop_timer_free(&v->limit);
+    loop_timer_free(&v->finish);
+    free(v->checks);
+    free(v);
+}
+
+static void finish(void *arg)
+{
+    struct validation *v = arg;
+    validation_sort(&v->faults);
+    v->done(v->arg, &v->faults);
+    validation_free(v);
+}
+
+static void start_more(struct validation *v)
+{
+    while (v->started < v->count && v->running < PARALLEL_MAX && !v->is_late)
+        start_one(&v->checks[v->started++]);
+    if (v->running == 0)
+        loop_timer_start(v->finish, 0);
+}
+
+static void on_limit(void *arg)
+{
+    struct validation *v = arg;
+    v->is_late = true;
+    for (size_t i = 0; i < v->count; i++)
+        if (v->checks[i].process)
+            process_kill(v->checks[i].process);
+}
+
+static void add_check(struct validation *v, enum process_kind kind, const char *name)
+{
+    v->checks[v->count++] = (struct check){.owner = v, .kind = kind, .name = name};
+}
+
+struct validation *validation_start(const struct conf *conf, validation_done_fn *done, void *arg)
+{
+    struct validation *v = xcalloc(1, sizeof *v);
+    size_t bridges = conf_count(conf, "bridge");
+    v->conf = conf;
+    v->done = done;
+    v->arg = arg;
+    v->environment = crew_environment(conf);
+    v->checks = xcalloc(bridges + 2, sizeof *v->checks);
+    v->limit = loop_timer_new(on_limit, v);
+    v->finish = loop_timer_new(finish, v);
+    if (conf_has_dispatcher(conf))
+        add_check(v, PROCESS_DISPATCHER, "");
+    if (conf_count(conf, "provider") > 0)
+        add_check(v, PROCESS_SENDER, "1");
+    for (size_t i = 0; i < bridges; i++)
+        add_check(v, PROCESS_LISTENER, conf_title(conf, "bridge", i));
+    loop_timer_start(v->limit, VALIDATE_LIMIT_MS);
+    start_more(v);
+    return v;
+}
+
+void validation_cancel(struct validation **v)
+{
+    if (!*v)
+        return;
+    validation_free(*v);
+    *v = NULL;
+}

@@ -1,0 +1,25 @@
+/*
+ * What only a role can judge, judged by the role: every executable is started with its slice and the order to
+ * validate, and the faults are put together in order of file and line.
+ */
+#ifndef MASTER_VALIDATE_H
+#define MASTER_VALIDATE_H
+
+#include "conf/conf.h"
+
+enum { VALIDATE_LIMIT_MS = 30000 };
+
+struct validation;
+/* FAULTS is empty if nothing is wrong; it belongs to the caller. Called once, in the loop; the validation is
+ * freed when it returns. */
+typedef void validation_done_fn(void *arg, const struct faults *faults);
+
+/* CONF must live until DONE or validation_cancel. */
+struct validation *validation_start(const struct conf *conf, validation_done_fn *done, void *arg);
+/* Kills what still runs; DONE is not called. */
+void validation_cancel(struct validation **validation);
+
+/* Sorts by file and line and drops repetitions. */
+void validation_sort(struct faults *faults);
+
+#endif
