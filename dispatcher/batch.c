@@ -21,15 +21,6 @@ struct batch *batch_new(struct intake *owner, struct session *session, struct br
     return b;
 }
 
-/* A deletion is worth remembering where the item's name is an id. Entries of a kvdb are named by their users,
- * and a name may come again after its deletion. */
-static bool names_deleted_item(const struct event *e)
-{
-    const struct event_type *row = event_type_find(e->type.data, e->type.len);
-    return row && row->sort == EVENT_DELETED && e->item.data &&
-           (row->is_container || strcmp(row->channel, "kvdb") != 0);
-}
-
 static struct store_decision *add_decision(struct batch *b)
 {
     if (b->intake.count == b->decisions_size) {
@@ -45,10 +36,10 @@ static struct store_decision *add_decision(struct batch *b)
 void batch_add_event(struct batch *b, const struct event *e, struct rules *rules,
                      const struct hash_id *store_id, int64_t now_ms)
 {
-    bool deletes = names_deleted_item(e);
+    const char *deleted = rules_deleted_item(rules, e);
     struct rules_jobs jobs = {0};
     rules_match(rules, e, store_id, now_ms, &jobs);
-    if (!deletes && jobs.count == 0) {
+    if (!deleted && jobs.count == 0) {
         free(jobs.list);
         return;
     }
@@ -57,7 +48,7 @@ void batch_add_event(struct batch *b, const struct event *e, struct rules *rules
     struct store_decision *d = add_decision(b);
     d->key = e->key;
     d->remember = true;
-    d->deleted_item = deletes ? msg_str_dup(e->item) : NULL;
+    d->deleted_item = deleted ? xstrdup(deleted) : NULL;
     d->type = msg_str_dup(e->type);
     d->event_ms = e->timestamp_ms;
     d->jobs = jobs.list;

@@ -28,6 +28,7 @@ struct session {
     struct bridge *bridge;
     char state[STATE_MAX];
     uint64_t confirmed;      /* number of the interest in force there */
+    uint64_t taken;          /* last sequence number that came */
     uint64_t acked;          /* last sequence number acknowledged */
     int64_t done_mark_ms;    /* of the batches committed without a gap; goes into the next unit */
     int64_t written_mark_ms; /* what the store was given last */
@@ -35,6 +36,7 @@ struct session {
     struct stat_value *stats;
     size_t stats_count;
     bool complained; /* about malformed events */
+    bool broken;     /* a batch is missing: nothing is taken until the listener has said hello again */
 };
 
 struct bridge {
@@ -193,6 +195,22 @@ static void try_again(void *arg)
 
 /* ---- events ---- */
 
+/* Acknowledgements are cumulative, so a batch behind a missing one may not be taken. Asked who it is, the
+ * listener says hello again and sends what was not acknowledged. Batches that were taken already go again to
+ * the store, which knows their events. */
+static bool in_sequence(struct session *s, uint64_t seq)
+{
+    if (s->taken && seq != s->taken + 1 && !s->broken) {
+        s->broken = true;
+        log_error("a batch of events is missing; asking for all again", log_str("bridge", s->bridge->name),
+                  log_int("expected", (int64_t)s->taken + 1), log_int("seq", (int64_t)seq));
+        msg_begin(&s->intake->out, LINK_WHO, 0);
+        link_server_send(s->intake->links, s->peer, &s->intake->out);
+    }
+    s->taken = seq;
+    return !s->broken;
+}
+
 static void on_events(struct session *s, struct msg_fields *f)
 {
     struct intake *in = s->intake;
@@ -205,6 +223,8 @@ static void on_events(struct session *s, struct msg_fields *f)
         log_error("malformed batch of events", log_str("bridge", s->bridge->name));
         return;
     }
+    if (!in_sequence(s, seq))
+        return;
     struct batch *b = batch_new(in, s, s->bridge, seq, mark_ms, s->bridge->name);
     size_t malformed = 0;
     while (list.left) {
@@ -544,8 +564,11 @@ static uint64_t *counter_at(struct bridge *b, size_t offset)
 
 static void print_listener_stats(struct intake *in, struct buf *out)
 {
-    for (struct session *s = in->sessions; s; s = s->next)
-        for (size_t i = 0; i < s->stats_count; i++) {
+    /* One listener for each bridge: while an old and a new one overlap, two samples of one name would spoil
+     * the whole page. */
+    for (size_t n = 0; n < in->bridges_count; n++) {
+        const struct session *s = session_of(in, &in->bridges[n]);
+        for (size_t i = 0; s && i < s->stats_count; i++) {
             const struct stat_value *v = &s->stats[i];
             buf_addf(out, "bridgebell_listener_%s{bridge=\"", v->name);
             metrics_escape(out, s->bridge->name);
@@ -555,6 +578,7 @@ static void print_listener_stats(struct intake *in, struct buf *out)
             }
             buf_addf(out, "\"} %lld\n", (long long)v->value);
         }
+    }
 }
 
 void intake_metrics(struct intake *in, struct buf *out)
