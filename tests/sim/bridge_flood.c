@@ -47,7 +47,7 @@ struct flood {
     char other[40];
     char run[9]; /* the middle of every id */
     char *meta;
-    const char *solution;
+    char *solution;
     uint64_t count;
     uint64_t made;
     uint64_t match_every;
@@ -477,7 +477,7 @@ static const char *take_order(struct flood *f, const cJSON *o)
     sim_hex(f->other, random, 19);
     f->other[strlen(f->thread)] = '\0';
     sim_hex(f->run, random + 8, 4);
-    f->solution = k->context->solution;
+    f->solution = sim_strdup(k->context->solution);
     f->count = (uint64_t)json_number(o, "count", 1);
     f->match_every = (uint64_t)json_number(o, "match_every", 1);
     f->rate = json_number(o, "rate", 0);
@@ -567,6 +567,7 @@ void flood_free(struct bridge *b)
     event_free(f->timer);
     sim_buf_free(&f->round);
     cJSON_free(f->meta);
+    free(f->solution);
     free(f->unit_matches);
     free(f->matches);
     free(f);

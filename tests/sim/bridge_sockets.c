@@ -88,6 +88,12 @@ static void on_pong(struct sim_ws *ws)
 
 /* ---- coming and going ---- */
 
+/* Half-open connections do not even answer a ping of the client's. */
+static bool deaf(const struct bridge *b)
+{
+    return b->set.stop_reading != 0 || b->set.mute != 0;
+}
+
 static bool upgrade_refused(struct bridge *b, struct sim_conn *c)
 {
     if (bridge_fault(&b->set.upgrade_hang_count)) {
@@ -129,7 +135,7 @@ void sockets_upgrade(struct bridge *b, struct sim_conn *c, struct sim_request *r
     b->sockets = s;
     b->socket_count++;
     s->ws = sim_ws_accept(c, &callbacks, &b->set.shape, (size_t)b->set.ws_message_max_bytes, s);
-    if (b->set.stop_reading != 0) {
+    if (deaf(b)) {
         sim_conn_pause_reading(c, true);
     }
 }
@@ -230,7 +236,7 @@ int sockets_close(struct bridge *b, uint64_t id, int code, const char *reason)
 void sockets_apply_settings(struct bridge *b)
 {
     for (struct socket *s = b->sockets; s != NULL; s = s->next) {
-        sim_conn_pause_reading(sim_ws_conn(s->ws), b->set.stop_reading != 0);
+        sim_conn_pause_reading(sim_ws_conn(s->ws), deaf(b));
     }
 }
 

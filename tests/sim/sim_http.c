@@ -63,6 +63,7 @@ struct sim_conn {
     bool finishing;  /* closes when the output is empty */
     bool half_closed;
     bool closed;
+    struct event *reader; /* of direct reads */
     struct event *timer;
     void (*on_timer)(struct sim_conn *c);
     struct sim_buf drip;
@@ -218,20 +219,39 @@ static void refuse_unreadable(struct sim_conn *c)
     sim_conn_finish(c);
 }
 
-static bool parse_some(struct sim_conn *c, struct evbuffer *in)
+/* Parses until a request is whole or the input is used up; false if it is unreadable. */
+static bool parse(struct sim_conn *c, const char *data, size_t length, size_t *used)
 {
-    struct evbuffer_iovec piece;
-    if (evbuffer_peek(in, -1, NULL, &piece, 1) < 1 || piece.iov_len == 0) {
-        return false;
-    }
-    size_t used = http_parser_execute(&c->parser, &parser_settings, piece.iov_base, piece.iov_len);
-    evbuffer_drain(in, used);
+    *used = http_parser_execute(&c->parser, &parser_settings, data, length);
     enum http_errno error = HTTP_PARSER_ERRNO(&c->parser);
     if (error != HPE_OK && error != HPE_PAUSED) {
         refuse_unreadable(c);
         return false;
     }
     return true;
+}
+
+static void dispatch_if_complete(struct sim_conn *c)
+{
+    if (c->complete) {
+        c->complete = false;
+        c->busy = true;
+        fill_request(c);
+        http_parser_pause(&c->parser, 0);
+        c->server->o.on_request(c, &c->request, c->server->o.ctx);
+    }
+}
+
+static bool parse_some(struct sim_conn *c, struct evbuffer *in)
+{
+    struct evbuffer_iovec piece;
+    size_t used;
+    if (evbuffer_peek(in, -1, NULL, &piece, 1) < 1 || piece.iov_len == 0) {
+        return false;
+    }
+    bool good = parse(c, piece.iov_base, piece.iov_len, &used);
+    evbuffer_drain(in, used);
+    return good;
 }
 
 static void conn_process(struct sim_conn *c)
@@ -244,13 +264,7 @@ static void conn_process(struct sim_conn *c)
         if (!parse_some(c, bufferevent_get_input(c->bev))) {
             break;
         }
-        if (c->complete) {
-            c->complete = false;
-            c->busy = true;
-            fill_request(c);
-            http_parser_pause(&c->parser, 0);
-            c->server->o.on_request(c, &c->request, c->server->o.ctx);
-        }
+        dispatch_if_complete(c);
     }
     c->processing = false;
     if (!c->closed && c->on_data != NULL) {
@@ -288,6 +302,10 @@ void sim_conn_close(struct sim_conn *c, enum sim_ending how)
     if (c->timer != NULL) {
         event_free(c->timer);
         c->timer = NULL;
+    }
+    if (c->reader != NULL) {
+        event_free(c->reader);
+        c->reader = NULL;
     }
     bufferevent_free(c->bev);
     c->bev = NULL;
@@ -365,6 +383,38 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
     sim_conn_close(c, SIM_END_FIN);
 }
 
+/* Reads and answers without bufferevent's own reading, which asks the kernel first how much there is. What
+ * cannot be worked on yet waits in the ordinary input buffer. */
+static void on_direct(evutil_socket_t fd, short what, void *arg)
+{
+    (void)what;
+    static char data[65536];
+    struct sim_conn *c = arg;
+    ssize_t got = recv(fd, data, sizeof(data), MSG_DONTWAIT);
+    if (got <= 0) {
+        if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
+            sim_conn_close(c, SIM_END_FIN);
+        }
+        return;
+    }
+    struct evbuffer *in = bufferevent_get_input(c->bev);
+    size_t at = 0;
+    c->processing = true;
+    while (at < (size_t)got && !c->closed && !c->busy && !c->finishing && evbuffer_get_length(in) == 0) {
+        size_t used;
+        if (!parse(c, data + at, (size_t)got - at, &used)) {
+            break;
+        }
+        at += used;
+        dispatch_if_complete(c);
+    }
+    c->processing = false;
+    if (!c->closed && !c->finishing && at < (size_t)got) {
+        evbuffer_add(in, data + at, (size_t)got - at);
+        conn_process(c);
+    }
+}
+
 static struct bufferevent *make_bev(struct sim_server *s, evutil_socket_t fd)
 {
     if (s->tls == NULL) {
@@ -421,6 +471,12 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
     bufferevent_setcb(bev, on_readable, on_written, on_event, c);
     if (s->o.on_open != NULL && !s->o.on_open(c, s->o.ctx)) {
         sim_conn_close(c, SIM_END_FIN);
+        return;
+    }
+    if (s->o.direct_reads && s->tls == NULL) {
+        c->reader = event_new(s->base, fd, EV_READ | EV_PERSIST, on_direct, c);
+        event_add(c->reader, NULL);
+        bufferevent_enable(bev, EV_WRITE);
         return;
     }
     if (s->o.idle_ms > 0) {

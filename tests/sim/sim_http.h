@@ -41,6 +41,8 @@ struct sim_server_options {
     int64_t idle_ms;        /* an idle connection is closed after this time; 0: never */
     const char *keep_alive; /* value of the Keep-Alive header, or NULL for none */
     size_t body_max_bytes;
+    bool
+        direct_reads; /* for speed: plain connections are read past bufferevent; no idle time, no take-over */
     void *ctx;
     /* Must lead to exactly one answer, now or later, or to sim_conn_close. */
     void (*on_request)(struct sim_conn *c, struct sim_request *r, void *ctx);

@@ -157,6 +157,7 @@ struct sms {
     struct sim_map windows;       /* address -> struct window */
     struct sim_map refused;       /* by code */
     struct sim_map paths;
+    uint32_t id_run[2];
     uint64_t requests;
     uint64_t accepted;
     uint64_t tests;

@@ -1,10 +1,11 @@
 #include "tests/sim/sms.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SECOND_NS 1000000000u
-enum { ATTEMPTS_KEPT = 256, DOUBLES_LISTED = 1000 };
+enum { ATTEMPTS_KEPT_MAX = 4096, DOUBLES_LISTED = 1000 };
 
 int64_t sms_now_ms(const struct sms *s)
 {
@@ -88,9 +89,29 @@ static void window_slot_free(void *value)
 /* ---- attempts to a number ---- */
 
 struct attempts {
-    int64_t at_ms[ATTEMPTS_KEPT]; /* a ring, newest last */
+    int64_t *at_ms; /* those within the time that counts, oldest first */
     size_t count;
+    size_t cap;
 };
+
+static void attempts_free(void *value)
+{
+    struct attempts *a = value;
+    free(a->at_ms);
+    free(a);
+}
+
+static void attempts_drop_old(struct attempts *a, int64_t before_ms)
+{
+    size_t old = 0;
+    while (old < a->count && a->at_ms[old] <= before_ms) {
+        old++;
+    }
+    /* Beyond the bound the oldest is given up: the limit is long passed then. */
+    old = a->count - old >= ATTEMPTS_KEPT_MAX ? old + 1 : old;
+    a->count -= old;
+    memmove(a->at_ms, a->at_ms + old, a->count * sizeof(*a->at_ms));
+}
 
 bool sms_attempt(struct sms *s, const char *number)
 {
@@ -100,16 +121,16 @@ bool sms_attempt(struct sms *s, const char *number)
         a = sim_alloc(sizeof(*a));
         sim_map_put(&s->attempts, number, a);
     }
-    a->at_ms[a->count++ % ATTEMPTS_KEPT] = now;
-    uint64_t recent = 0;
-    for (size_t back = 1; back <= a->count && back <= ATTEMPTS_KEPT; back++) {
-        if (now - a->at_ms[(a->count - back) % ATTEMPTS_KEPT] >= s->opt.attempts_window_s * 1000) {
-            break;
-        }
-        recent++;
+    if (a->count != 0) {
+        attempts_drop_old(a, now - s->opt.attempts_window_s * 1000);
     }
-    s->attempts_most = recent > s->attempts_most ? recent : s->attempts_most;
-    return s->opt.attempts_max == 0 || recent <= (uint64_t)s->opt.attempts_max;
+    if (a->count == a->cap) {
+        a->cap = a->cap != 0 ? 2 * a->cap : 2;
+        a->at_ms = sim_grow(a->at_ms, a->cap, sizeof(*a->at_ms));
+    }
+    a->at_ms[a->count++] = now;
+    s->attempts_most = a->count > s->attempts_most ? a->count : s->attempts_most;
+    return s->opt.attempts_max == 0 || a->count <= (size_t)s->opt.attempts_max;
 }
 
 /* ---- the idx register ---- */
@@ -178,10 +199,13 @@ static struct sms_message *new_message(struct sms *s)
 struct sms_message *sms_accept(struct sms *s, const struct sms_recipient *to, const char *from,
                                int64_t due_ms)
 {
-    unsigned char bytes[12];
     struct sms_message *m = new_message(s);
-    sim_random(bytes, sizeof(bytes));
-    sim_hex(m->id, bytes, sizeof(bytes));
+    if (s->id_run[0] == 0) {
+        sim_random(s->id_run, sizeof(s->id_run));
+        s->id_run[0] |= 1;
+    }
+    snprintf(m->id, sizeof(m->id), "%08x%016llx", s->id_run[0],
+             s->accepted * 0x9e3779b97f4a7c15ull + s->id_run[1]);
     m->n = ++s->accepted;
     m->request = s->requests;
     m->ns = sim_mono_ns();
@@ -218,7 +242,7 @@ void sms_forget(struct sms *s)
     sim_map_clear(&s->idx_register, free);
     sim_map_clear(&s->idx_accepted, NULL);
     sim_map_clear(&s->text_accepted, NULL);
-    sim_map_clear(&s->attempts, free);
+    sim_map_clear(&s->attempts, attempts_free);
     sim_map_clear(&s->windows, window_slot_free);
     sim_map_clear(&s->refused, NULL);
     sim_map_clear(&s->paths, NULL);

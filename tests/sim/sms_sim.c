@@ -71,6 +71,7 @@ int main(int argc, char **argv)
     sms_options_default(&s);
     struct sim_server_options o = {.idle_ms = 65000,
                                    .body_max_bytes = 64u << 20,
+                                   .direct_reads = a.fast,
                                    .ctx = &s,
                                    .on_request = sms_on_request,
                                    .on_open = sms_on_open,

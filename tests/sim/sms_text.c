@@ -3,6 +3,7 @@
 #include <iconv.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* The GSM 03.38 alphabet above ASCII and outside it (CONTRACT.md section 8); below 0x80 see ascii_weight. */
 static const uint32_t gsm_basic[] = {
@@ -131,6 +132,15 @@ char *sms_text_plain(const char *text)
 
 char *sms_text_decode(const char *text, size_t length, const char *charset)
 {
+    struct sms_measure unused;
+    if (strcasecmp(charset, "utf-8") == 0) {
+        char *copy = sim_strndup(text, length);
+        if (!sms_text_measure(copy, &unused)) {
+            free(copy);
+            return NULL;
+        }
+        return copy;
+    }
     iconv_t convert = iconv_open("UTF-8", charset);
     if (convert == (iconv_t)-1) {
         return NULL;
