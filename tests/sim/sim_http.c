@@ -1,11 +1,10 @@
-#include "tests/sim/sim_http.h"
+#include "tests/sim/sim_http_private.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent_ssl.h>
 #include <event2/listener.h>
-#include <http_parser.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -18,60 +17,6 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-struct sim_server {
-    struct event_base *base;
-    struct sim_server_options o;
-    struct evconnlistener *listener;
-    struct sockaddr_storage address;
-    socklen_t address_length;
-    struct event *resume;
-    SSL_CTX *tls;
-    struct sim_conn *first;
-    int open_count;
-    uint64_t accepted;
-    int64_t clock_ahead_ms;
-};
-
-struct span {
-    size_t at;
-    size_t length;
-};
-
-struct sim_conn {
-    struct sim_server *server;
-    struct sim_conn *prev, *next;
-    struct bufferevent *bev;
-    uint64_t id;
-    char peer[INET6_ADDRSTRLEN];
-    void *user;
-    void *protocol;
-    void (*on_data)(struct sim_conn *c);
-
-    http_parser parser;
-    struct sim_buf head; /* target, header names and values, each with its NUL */
-    struct sim_buf body;
-    struct span target, names[SIM_HEADERS_MAX], values[SIM_HEADERS_MAX];
-    size_t header_count;
-    bool in_value;
-    bool complete;
-    bool too_large;
-    struct sim_request request;
-
-    bool busy;       /* a request waits for its answer */
-    bool processing; /* the parser loop is on the stack */
-    bool finishing;  /* closes when the output is empty */
-    bool half_closed;
-    bool closed;
-    struct event *reader; /* of direct reads */
-    struct event *timer;
-    void (*on_timer)(struct sim_conn *c);
-    struct sim_buf drip;
-    size_t drip_at;
-    int64_t drip_ms;
-};
-
-static void conn_process(struct sim_conn *c);
 
 static struct timeval milliseconds(int64_t ms)
 {
@@ -254,7 +199,7 @@ static bool parse_some(struct sim_conn *c, struct evbuffer *in)
     return good;
 }
 
-static void conn_process(struct sim_conn *c)
+void sim_conn_process(struct sim_conn *c)
 {
     if (c->processing) {
         return;
@@ -358,7 +303,7 @@ static void on_readable(struct bufferevent *bev, void *arg)
     } else if (c->on_data != NULL) {
         c->on_data(c);
     } else {
-        conn_process(c);
+        sim_conn_process(c);
     }
 }
 
@@ -411,7 +356,7 @@ static void on_direct(evutil_socket_t fd, short what, void *arg)
     c->processing = false;
     if (!c->closed && !c->finishing && at < (size_t)got) {
         evbuffer_add(in, data + at, (size_t)got - at);
-        conn_process(c);
+        sim_conn_process(c);
     }
 }
 
@@ -574,192 +519,6 @@ void sim_conn_later(struct sim_conn *c, int64_t delay_ms, void (*fn)(struct sim_
     c->on_timer = fn;
     struct timeval delay = milliseconds(delay_ms > 0 ? delay_ms : 0);
     evtimer_add(c->timer, &delay);
-}
-
-/* ---- answers ---- */
-
-static const char *status_text(int status)
-{
-    static const struct {
-        int status;
-        const char *text;
-    } texts[] = {
-        {200, "OK"},
-        {201, "Created"},
-        {202, "Accepted"},
-        {204, "No Content"},
-        {301, "Moved Permanently"},
-        {302, "Found"},
-        {307, "Temporary Redirect"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {408, "Request Timeout"},
-        {413, "Payload Too Large"},
-        {415, "Unsupported Media Type"},
-        {429, "Too Many Requests"},
-        {500, "Internal Server Error"},
-        {502, "Bad Gateway"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-    };
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        if (texts[i].status == status) {
-            return texts[i].text;
-        }
-    }
-    return "Status";
-}
-
-static const char *date_header(int64_t ahead_ms)
-{
-    static time_t made_for;
-    static char text[64];
-    time_t now = (time_t)((sim_wall_ms() + ahead_ms) / 1000);
-    if (now != made_for) {
-        struct tm tm;
-        gmtime_r(&now, &tm);
-        strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm);
-        made_for = now;
-    }
-    return text;
-}
-
-void sim_conn_render(struct sim_conn *c, const struct sim_answer *a, struct sim_buf *b)
-{
-    bool keep_alive = c->request.keep_alive;
-    sim_buf_printf(b, "HTTP/1.1 %d %s\r\n", a->status, status_text(a->status));
-    if (a->content_type != NULL) {
-        sim_buf_printf(b, "Content-Type: %s\r\n", a->content_type);
-    }
-    if (a->headers != NULL) {
-        sim_buf_puts(b, a->headers);
-    }
-    sim_buf_printf(b, "Date: %s\r\nConnection: %s\r\n", date_header(c->server->clock_ahead_ms),
-                   keep_alive ? "keep-alive" : "close");
-    if (keep_alive && c->server->o.keep_alive != NULL) {
-        sim_buf_printf(b, "Keep-Alive: %s\r\n", c->server->o.keep_alive);
-    }
-    if (a->status != 204) {
-        sim_buf_printf(b, "Content-Length: %zu\r\n", a->body_length);
-    }
-    sim_buf_puts(b, "\r\n");
-    if (strcmp(c->request.method, "HEAD") != 0 && a->status != 204) {
-        sim_buf_add(b, a->body, a->body_length);
-    }
-}
-
-static void request_done(struct sim_conn *c)
-{
-    c->busy = false;
-    if (!c->request.keep_alive) {
-        sim_conn_finish(c);
-        return;
-    }
-    conn_process(c);
-}
-
-/* Straight to the socket if nothing waits before it: that spares two changes of the poll set per answer. */
-static void write_now(struct sim_conn *c, const char *data, size_t length)
-{
-    if (!sim_conn_is_tls(c) && evbuffer_get_length(bufferevent_get_output(c->bev)) == 0) {
-        ssize_t n = send(bufferevent_getfd(c->bev), data, length, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (n > 0) {
-            data += n;
-            length -= (size_t)n;
-        }
-    }
-    if (length != 0) {
-        bufferevent_write(c->bev, data, length);
-    }
-}
-
-void sim_conn_raw(struct sim_conn *c, const void *data, size_t length, bool done)
-{
-    if (c->closed) {
-        return;
-    }
-    write_now(c, data, length);
-    if (done) {
-        request_done(c);
-    }
-}
-
-void sim_conn_answer(struct sim_conn *c, const struct sim_answer *a)
-{
-    static struct sim_buf b;
-    if (c->closed) {
-        return;
-    }
-    b.len = 0;
-    sim_conn_render(c, a, &b);
-    sim_conn_raw(c, b.data, b.len, true);
-}
-
-void sim_conn_answer_json(struct sim_conn *c, int status, const char *json)
-{
-    sim_conn_answer(c, &(struct sim_answer){.status = status,
-                                            .content_type = "application/json",
-                                            .body = json,
-                                            .body_length = strlen(json)});
-}
-
-static void drip_next(struct sim_conn *c)
-{
-    bufferevent_write(c->bev, c->drip.data + c->drip_at, 1);
-    c->drip_at++;
-    if (c->drip_at < c->drip.len) {
-        sim_conn_later(c, c->drip_ms, drip_next);
-    } else {
-        request_done(c);
-    }
-}
-
-void sim_conn_drip(struct sim_conn *c, const void *data, size_t length, int64_t pause_ms)
-{
-    if (c->closed || length == 0) {
-        return;
-    }
-    c->drip.len = 0;
-    sim_buf_add(&c->drip, data, length);
-    c->drip_at = 0;
-    c->drip_ms = pause_ms;
-    drip_next(c);
-}
-
-/* ---- requests ---- */
-
-const char *sim_request_header(const struct sim_request *r, const char *name)
-{
-    for (size_t i = 0; i < r->header_count; i++) {
-        if (strcasecmp(r->headers[i].name, name) == 0) {
-            return r->headers[i].value;
-        }
-    }
-    return NULL;
-}
-
-bool sim_request_is(const struct sim_request *r, const char *method, const char *path)
-{
-    size_t length = strcspn(r->target, "?");
-    return strcmp(r->method, method) == 0 && strlen(path) == length && memcmp(r->target, path, length) == 0;
-}
-
-char *sim_request_query(const struct sim_request *r, const char *name)
-{
-    const char *p = strchr(r->target, '?');
-    size_t length = strlen(name);
-    while (p != NULL) {
-        p++;
-        if (strncmp(p, name, length) == 0 && p[length] == '=') {
-            const char *value = p + length + 1;
-            return sim_strndup(value, strcspn(value, "&"));
-        }
-        p = strchr(p, '&');
-    }
-    return NULL;
 }
 
 /* ---- server ---- */
