@@ -8,6 +8,7 @@
 #include "core/str.h"
 #include "master/client.h"
 #include "master/commands.h"
+#include "master/json.h"
 #include "proto/role.h"
 
 enum { STOP_LIMIT_MS = ROLE_DRAIN_MS + 30000 };
@@ -23,12 +24,6 @@ const struct option_row resync_options[] = {OPTIONS_CLIENT,
                                             {"bridge", 0, "NAME", "only this bridge (default: all)"},
                                             {"since", 0, "2h", "how far back (default: from the mark)"},
                                             {0}};
-
-static double number_in(const cJSON *answer, const char *name)
-{
-    const cJSON *n = cJSON_GetObjectItemCaseSensitive(answer, name);
-    return cJSON_IsNumber(n) ? n->valuedouble : 0;
-}
 
 static void add_option(cJSON *request, const struct arguments *arguments, const char *name)
 {
@@ -71,7 +66,7 @@ int reload_command(const struct arguments *arguments)
     cJSON *answer = client_call(arguments, CONTROL_FULL, client_request("reload"), CLIENT_RELOAD_LIMIT_MS);
     if (!answer)
         return COMMAND_FAILED;
-    printf("reloaded in %s\n", str_duration((int64_t)number_in(answer, "took_ms"), took, sizeof took));
+    printf("reloaded in %s\n", str_duration((int64_t)json_number(answer, "took_ms"), took, sizeof took));
     cJSON_Delete(answer);
     return COMMAND_FINE;
 }
@@ -83,7 +78,7 @@ int scale_command(const struct arguments *arguments)
     cJSON *answer = client_call(arguments, CONTROL_FULL, request, CLIENT_LIMIT_MS);
     if (!answer)
         return COMMAND_FAILED;
-    int senders = (int)number_in(answer, "senders");
+    int senders = (int)json_number(answer, "senders");
     printf("%d sender%s until the next reload\n", senders, senders == 1 ? "" : "s");
     cJSON_Delete(answer);
     return COMMAND_FINE;
@@ -123,7 +118,7 @@ int resync_command(const struct arguments *arguments)
     cJSON *answer = client_call(arguments, CONTROL_FULL, request, CLIENT_LIMIT_MS);
     if (!answer)
         return COMMAND_FAILED;
-    int listeners = (int)number_in(answer, "listeners");
+    int listeners = (int)json_number(answer, "listeners");
     printf("%d bridge%s asked for what was missed; what rang already does not ring again\n", listeners,
            listeners == 1 ? " is" : "s are");
     cJSON_Delete(answer);

@@ -14,6 +14,7 @@
 #include "core/alloc.h"
 #include "core/buf.h"
 #include "core/clock.h"
+#include "master/json.h"
 #include "master/print.h"
 #include "master/rundir.h"
 #include "master/text.h"
@@ -255,26 +256,20 @@ int client_wait_closed(struct client_line *line, int64_t limit_ms)
 
 /* ---- answers ---- */
 
-static const char *text_in(const cJSON *object, const char *name)
-{
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
-    return text ? text : "";
-}
-
 bool client_is_good(const cJSON *answer)
 {
-    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer, "ok")))
+    if (cJSON_IsTrue(json_member(answer, "ok")))
         return true;
     const cJSON *fault;
-    cJSON_ArrayForEach(fault, cJSON_GetObjectItemCaseSensitive(answer, "faults"))
+    cJSON_ArrayForEach(fault, json_member(answer, "faults"))
     {
-        const cJSON *number = cJSON_GetObjectItemCaseSensitive(fault, "line");
-        char *text = text_clean(text_in(fault, "text"), TEXT_LINES);
-        print_fault(stderr, text_in(fault, "file"), number ? (unsigned)number->valuedouble : 0, text);
+        const cJSON *number = json_member(fault, "line");
+        char *text = text_clean(json_text(fault, "text"), TEXT_LINES);
+        print_fault(stderr, json_text(fault, "file"), number ? (unsigned)number->valuedouble : 0, text);
         free(text);
     }
-    char *error = text_clean(text_in(answer, "error"), TEXT_ONE_LINE);
-    char *hint = text_clean(text_in(answer, "hint"), TEXT_ONE_LINE);
+    char *error = text_clean(json_text(answer, "error"), TEXT_ONE_LINE);
+    char *hint = text_clean(json_text(answer, "hint"), TEXT_ONE_LINE);
     command_fail("%s%s%s", error[0] ? error : "refused without a reason", hint[0] ? "; " : "", hint);
     free(error);
     free(hint);

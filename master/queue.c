@@ -7,6 +7,7 @@
 #include "core/str.h"
 #include "master/client.h"
 #include "master/commands.h"
+#include "master/json.h"
 #include "master/table.h"
 
 enum { SHORT_ID = 10 };
@@ -19,18 +20,6 @@ const struct option_row queue_options[] = {
     {"json", 'j', NULL, "the answer as it is, one JSON object"},
     {0},
 };
-
-static const char *text_in(const cJSON *object, const char *name)
-{
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
-    return text ? text : "";
-}
-
-static double number_in(const cJSON *object, const char *name)
-{
-    const cJSON *n = cJSON_GetObjectItemCaseSensitive(object, name);
-    return cJSON_IsNumber(n) ? n->valuedouble : 0;
-}
 
 static int print_json(const cJSON *answer)
 {
@@ -84,7 +73,7 @@ static int for_each_state(const struct arguments *arguments, enum control_door d
 static void take_jobs(void *arg, const cJSON *answer)
 {
     cJSON *all = arg, *job;
-    cJSON *jobs = cJSON_GetObjectItemCaseSensitive(answer, "jobs");
+    cJSON *jobs = json_member(answer, "jobs");
     while ((job = cJSON_DetachItemFromArray(jobs, 0)))
         cJSON_AddItemToArray(all, job);
 }
@@ -99,17 +88,17 @@ static enum text_colour colour_of(const char *state)
 static void add_job(struct table *t, const cJSON *job)
 {
     char id[SHORT_ID + 1], age[32], due[32];
-    const char *state = text_in(job, "state");
-    snprintf(id, sizeof id, "%s", text_in(job, "id"));
+    const char *state = json_text(job, "state");
+    snprintf(id, sizeof id, "%s", json_text(job, "id"));
     table_cell(t, id);
     table_cell_coloured(t, state, colour_of(state));
-    table_cell(t, str_duration((int64_t)number_in(job, "age_ms"), age, sizeof age));
-    table_cell(t, text_in(job, "to"));
-    table_cell(t, text_in(job, "rule"));
-    table_cell_number(t, number_in(job, "attempt"));
-    double due_in_ms = number_in(job, "due_in_ms");
+    table_cell(t, str_duration((int64_t)json_number(job, "age_ms"), age, sizeof age));
+    table_cell(t, json_text(job, "to"));
+    table_cell(t, json_text(job, "rule"));
+    table_cell_number(t, json_number(job, "attempt"));
+    double due_in_ms = json_number(job, "due_in_ms");
     table_cell(t, due_in_ms > 0 ? str_duration((int64_t)due_in_ms, due, sizeof due) : "");
-    table_cell(t, text_in(job, "reason"));
+    table_cell(t, json_text(job, "reason"));
 }
 
 static void print_jobs(const cJSON *jobs)
@@ -169,7 +158,7 @@ static int show(const struct arguments *arguments)
     if (options_has(arguments, "json"))
         print_json(answer);
     else
-        cJSON_ArrayForEach(member, cJSON_GetObjectItemCaseSensitive(answer, "job")) print_member(member);
+        cJSON_ArrayForEach(member, json_member(answer, "job")) print_member(member);
     cJSON_Delete(answer);
     return COMMAND_FINE;
 }
@@ -178,7 +167,7 @@ static int show(const struct arguments *arguments)
 
 static void take_changed(void *arg, const cJSON *answer)
 {
-    *(double *)arg += number_in(answer, "changed");
+    *(double *)arg += json_number(answer, "changed");
 }
 
 static int change(const struct arguments *arguments, const char *command, const char *done)

@@ -12,11 +12,15 @@
 #include "core/notify.h"
 #include "master/control.h"
 #include "master/door.h"
+#include "master/forward.h"
+#include "master/json.h"
 #include "master/logs.h"
 #include "master/session.h"
 #include "master/supervise.h"
 #include "master/validate.h"
 #include "proto/role.h"
+
+enum { CONFIRM_LIMIT_MS = 10000, CONFIRM_AGAIN_MS = 20 };
 
 enum phase {
     RELOAD_NONE,
@@ -25,7 +29,8 @@ enum phase {
     RELOAD_NEW_DISPATCHER,
     RELOAD_SENDERS,
     RELOAD_LISTENERS,
-    RELOAD_BACK, /* waits for the new dispatcher to leave, so that the old one can come back */
+    RELOAD_CONFIRMING, /* waits until every listener knows what the new rules can use */
+    RELOAD_BACK,       /* waits for the new dispatcher to leave, so that the old one can come back */
 };
 
 struct clients {
@@ -41,6 +46,8 @@ static struct {
     int door_fd;       /* the same; -1: none */
     struct crew *old, *next;
     struct validation *validation;
+    struct loop_timer *confirm;
+    uint64_t confirm_until_ms;
     struct faults faults;
     char *error;
     struct clients waiting, later;
@@ -224,6 +231,38 @@ static void step_senders(void)
     enter(RELOAD_LISTENERS, PROCESS_LISTENER);
 }
 
+static void on_status(uint64_t client, cJSON *status)
+{
+    (void)client;
+    bool is_confirmed = json_flag(json_member(status, "events"), "interest_confirmed");
+    cJSON_Delete(status);
+    if (reload.phase != RELOAD_CONFIRMING)
+        return;
+    bool is_late = clock_mono_ms() > reload.confirm_until_ms;
+    if (is_late && !is_confirmed)
+        log_warn("not every listener has confirmed what the new rules need; it may drop what they match",
+                 log_int("limit_ms", CONFIRM_LIMIT_MS));
+    if (is_confirmed || is_late)
+        finish(true);
+    else
+        loop_timer_start(reload.confirm, CONFIRM_AGAIN_MS);
+}
+
+static void ask_for_confirmation(void *arg)
+{
+    (void)arg;
+    if (reload.phase != RELOAD_CONFIRMING)
+        return;
+    if (conf_count(supervise_crew()->conf, "bridge") == 0) {
+        finish(true);
+        return;
+    }
+    cJSON *request = cJSON_CreateObject();
+    cJSON_AddStringToObject(request, "command", "status");
+    forward_request(0, request, false, on_status);
+    cJSON_Delete(request);
+}
+
 static void step_listeners(void)
 {
     if (!is_up(PROCESS_LISTENER))
@@ -232,7 +271,9 @@ static void step_listeners(void)
     supervise_install(reload.next);
     session_save(reload.next->session_slot);
     logs_configure(reload.next->conf);
-    finish(true);
+    reload.phase = RELOAD_CONFIRMING;
+    reload.confirm_until_ms = clock_mono_ms() + CONFIRM_LIMIT_MS;
+    ask_for_confirmation(NULL);
 }
 
 static void step_back(void)
@@ -348,6 +389,7 @@ static void begin(void)
 void reload_setup(const char *file)
 {
     reload.file = file;
+    reload.confirm = loop_timer_new(ask_for_confirmation, NULL);
 }
 
 void reload_request(uint64_t client)
@@ -365,6 +407,7 @@ cJSON *reload_last(void)
 void reload_free(void)
 {
     drop_unused();
+    loop_timer_free(&reload.confirm);
     faults_free(&reload.faults);
     free(reload.error);
     free(reload.waiting.ids);

@@ -9,6 +9,7 @@
 #include "core/clock.h"
 #include "master/client.h"
 #include "master/commands.h"
+#include "master/json.h"
 #include "master/text.h"
 
 enum { NUMBER_MAX = 64, MESSAGE_MAX = 64 * 1024, WAIT_LIMIT_MS = 120000, LOOK_AGAIN_MS = 100 };
@@ -92,12 +93,6 @@ static cJSON *compose(const struct arguments *arguments)
     return request;
 }
 
-static const char *text_in(const cJSON *object, const char *name)
-{
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
-    return text ? text : "";
-}
-
 /* ---- waiting for the end ---- */
 
 static bool is_final(const char *state)
@@ -117,12 +112,12 @@ static cJSON *follow(const struct arguments *arguments, const char *id)
         cJSON *request = client_request("queue-show");
         cJSON_AddStringToObject(request, "id", id);
         cJSON *answer = client_call(arguments, CONTROL_FULL, request, CLIENT_LIMIT_MS);
-        const cJSON *job = cJSON_GetObjectItemCaseSensitive(answer, "job");
-        if (!answer || is_final(text_in(job, "state")))
+        const cJSON *job = json_member(answer, "job");
+        if (!answer || is_final(json_text(job, "state")))
             return answer;
         if (clock_mono_ms() > end_ms) {
             command_fail("%s is still %s after %d s; it goes on without you (\"bridgebell queue show %s\")",
-                         id, text_in(job, "state"), WAIT_LIMIT_MS / 1000, id);
+                         id, json_text(job, "state"), WAIT_LIMIT_MS / 1000, id);
             cJSON_Delete(answer);
             return NULL;
         }
@@ -136,10 +131,10 @@ static int wait_for(const struct arguments *arguments, const char *id)
     cJSON *answer = follow(arguments, id);
     if (!answer)
         return COMMAND_FAILED;
-    const cJSON *job = cJSON_GetObjectItemCaseSensitive(answer, "job");
-    const char *state = text_in(job, "state");
+    const cJSON *job = json_member(answer, "job");
+    const char *state = json_text(job, "state");
     bool is_sent = strcmp(state, "sent") == 0 || strcmp(state, "delivered") == 0;
-    char *reason = text_clean(text_in(job, "reason"), TEXT_ONE_LINE);
+    char *reason = text_clean(json_text(job, "reason"), TEXT_ONE_LINE);
     printf("%s %s%s%s\n", id, state, reason[0] ? ": " : "", reason);
     free(reason);
     cJSON_Delete(answer);
@@ -156,7 +151,7 @@ int send_command(const struct arguments *arguments)
         return COMMAND_FAILED;
     int code = COMMAND_FINE;
     const cJSON *id;
-    cJSON_ArrayForEach(id, cJSON_GetObjectItemCaseSensitive(answer, "ids"))
+    cJSON_ArrayForEach(id, json_member(answer, "ids"))
     {
         const char *text = cJSON_IsString(id) ? id->valuestring : "";
         if (!options_has(arguments, "wait"))

@@ -99,11 +99,21 @@ static void print_last(FILE *out, const char *text, size_t room)
         fprintf(out, "%.*s…", (int)text_fit(text, room - 1), text);
 }
 
+/* Cells of a row behind which nothing more is to be seen. */
+static size_t cells_shown(const struct table *t, const struct cell *cells)
+{
+    size_t shown = t->columns;
+    while (shown > 0 && !cells[shown - 1].text[0])
+        shown--;
+    return shown;
+}
+
 static void print_line(const struct table *t, FILE *out, const struct cell *cells, const size_t *widths,
                        size_t indent, size_t room, bool colour)
 {
+    size_t shown = cells_shown(t, cells);
     print_blanks(out, indent);
-    for (size_t i = 0; i < t->columns; i++) {
+    for (size_t i = 0; i < shown; i++) {
         bool is_last = i + 1 == t->columns;
         size_t pad = widths[i] - text_width(cells[i].text);
         if (t->right[i])
@@ -114,7 +124,7 @@ static void print_line(const struct table *t, FILE *out, const struct cell *cell
         else
             fputs(cells[i].text, out);
         fputs(text_colour_off(cells[i].colour, colour), out);
-        if (!is_last)
+        if (i + 1 < shown)
             print_blanks(out, (t->right[i] ? 0 : pad) + GAP);
     }
     fputc('\n', out);
