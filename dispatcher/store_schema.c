@@ -33,7 +33,7 @@ static const char version_1[] =
     "CREATE INDEX jobs_item ON jobs(item) WHERE state IN (0, 2) AND item IS NOT NULL;"
     "CREATE INDEX jobs_container ON jobs(container) WHERE state IN (0, 2) AND container IS NOT NULL;"
     /* what is open or wants a person: seldom many, so that they are found without reading the rest */
-    "CREATE INDEX jobs_standing ON jobs(state) WHERE state IN (0, 1, 2, 8, 9, 10, 11, 12);";
+    "CREATE INDEX jobs_standing ON jobs(state) WHERE (state < 3 OR state > 7);";
 
 /* migrations[N] leads from version N to N + 1. */
 static const char *const migrations[STORE_SCHEMA_VERSION] = {version_1};

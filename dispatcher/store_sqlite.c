@@ -50,9 +50,11 @@ static const char *const texts[SQL_COUNT] = {
                     " AND bridge = ?2 AND keep_on_delete = 0",
     [SQL_OF_CONTAINER] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE container = ?1"
                          " AND state IN (0, 2) AND bridge = ?2 AND keep_on_delete = 0",
-    [SQL_LEASED_ITEMS] = "SELECT row, bridge, item, container FROM jobs WHERE state = 1"
-                         " AND keep_on_delete = 0 AND cancel_wanted = 0",
-    [SQL_LEASED] = "SELECT " STORE_JOB_COLUMNS " FROM jobs WHERE state = 1 ORDER BY row",
+    [SQL_LEASED_ITEMS] =
+        "SELECT row, bridge, item, container FROM jobs WHERE state = 1 AND (state < 3 OR state > 7)"
+        " AND keep_on_delete = 0 AND cancel_wanted = 0",
+    [SQL_LEASED] = "SELECT " STORE_JOB_COLUMNS " FROM jobs WHERE state = 1 AND (state < 3 OR state > 7)"
+                   " ORDER BY row",
     [SQL_DUE] = "SELECT " STORE_JOB_COLUMNS " FROM jobs WHERE state = 0 AND provider = ?1 AND priority = ?2"
                 " AND due_ms <= ?3 ORDER BY due_ms, row",
     [SQL_NEXT_DUE] = "SELECT due_ms FROM jobs WHERE state = 0 AND provider = ?1 AND priority = ?2"
@@ -60,7 +62,7 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_OLDEST_AFTER] = "SELECT provider, priority, due_ms FROM jobs INDEXED BY jobs_due WHERE state = 0"
                          " AND (provider, priority) > (?1, ?2) ORDER BY provider, priority, due_ms LIMIT 1",
     [SQL_LIST_ROWS] = "SELECT row, state FROM jobs WHERE row < ?1 ORDER BY row DESC LIMIT ?2",
-    [SQL_LIST_STATE] = "SELECT row FROM jobs WHERE state = ?3 AND state IN (0, 1, 2, 8, 9, 10, 11, 12)"
+    [SQL_LIST_STATE] = "SELECT row FROM jobs WHERE state = ?3 AND (state < 3 OR state > 7)"
                        " AND row < ?1 ORDER BY row DESC LIMIT ?2",
     [SQL_LIST_IDS] = "SELECT row, state FROM jobs WHERE id BETWEEN ?3 AND ?4 AND row < ?1"
                      " ORDER BY row DESC LIMIT ?2",
@@ -249,6 +251,12 @@ static int remember_frames(void *arg, sqlite3 *sql, const char *name, int frames
     return SQLITE_OK;
 }
 
+/* Counting its memory costs SQLite a lock for every allocation, and nobody asks for the count. */
+static void configure(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int store_sqlite_connect(const char *path, int64_t log_limit_bytes, sqlite3 **out)
 {
     static const char pragmas[] = "PRAGMA locking_mode = NORMAL; PRAGMA journal_mode = WAL;"
@@ -256,6 +264,8 @@ int store_sqlite_connect(const char *path, int64_t log_limit_bytes, sqlite3 **ou
                                   "PRAGMA mmap_size = 0; PRAGMA cache_size = -1536;"
                                   "PRAGMA temp_store = MEMORY; PRAGMA secure_delete = FAST;"
                                   "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;";
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, configure);
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     int rc = sqlite3_open_v2(path, out, flags, NULL);
     if (rc != SQLITE_OK)
