@@ -6,10 +6,11 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "dispatcher/expr/text.h"
 
 #define ARENA_ALIGN 16u
 #define ARENA_FIRST_BYTES 16384u
-#define ARENA_FAILURE_BYTES 256u
+#define FAILURE_BYTES 256u /* of a formatted message */
 
 struct chunk {
     struct chunk *next;
@@ -145,14 +146,18 @@ struct expr_value expr_arena_full(void)
 
 struct expr_value expr_failure_f(struct expr_arena *arena, const char *format, ...)
 {
-    char *message = expr_arena_alloc(arena, ARENA_FAILURE_BYTES);
-    if (message == NULL)
-        return expr_arena_full();
+    char message[FAILURE_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(message, ARENA_FAILURE_BYTES, format, arguments);
+    int length = vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     if (length < 0)
         return expr_failure("failed");
-    return expr_failure(message);
+    if (length >= (int)sizeof message)
+        length = (int)text_valid_prefix(message, sizeof message - 1);
+    char *copy = expr_arena_copy(arena, message, (size_t)length + 1);
+    if (copy == NULL)
+        return expr_arena_full();
+    copy[length] = '\0';
+    return expr_failure(copy);
 }

@@ -339,6 +339,8 @@ static struct expr_value call_starts_with(struct machine *m, const struct node *
     if (!two_strings(args))
         return machine_no_overload(m, "startsWith", args, 2);
     size_t length = args[1].length;
+    if (!machine_charge(m, length / BYTES_PER_STEP))
+        return expr_null();
     return expr_bool(length <= args[0].length &&
                      (length == 0 || memcmp(args[0].as.string, args[1].as.string, length) == 0));
 }

@@ -53,7 +53,7 @@ static char peek(const struct lexer *lexer, size_t ahead)
     return ahead < lexer->length - lexer->at ? lexer->source[lexer->at + ahead] : '\0';
 }
 
-static bool fail(struct lexer *lexer, size_t offset, const char *message)
+static bool node_fail(struct lexer *lexer, size_t offset, const char *message)
 {
     lexer->error->offset = offset;
     snprintf(lexer->error->message, sizeof lexer->error->message, "%s", message);
@@ -94,10 +94,10 @@ static bool lex_hexadecimal(struct lexer *lexer, struct token *token)
     uint64_t magnitude = 0;
     lexer->at += 2;
     if (hex_digit(peek(lexer, 0)) < 0)
-        return fail(lexer, start, "a hexadecimal number needs digits after 0x");
+        return node_fail(lexer, start, "a hexadecimal number needs digits after 0x");
     for (int digit = hex_digit(peek(lexer, 0)); digit >= 0; digit = hex_digit(peek(lexer, 0))) {
         if (magnitude >> 60 != 0)
-            return fail(lexer, start, "this number does not fit into 64 bits");
+            return node_fail(lexer, start, "this number does not fit into 64 bits");
         magnitude = magnitude * 16 + (unsigned)digit;
         lexer->at++;
     }
@@ -111,7 +111,7 @@ static bool lex_integer(struct lexer *lexer, struct token *token, const char *te
     errno = 0;
     unsigned long long magnitude = strtoull(text, NULL, 10);
     if (errno == ERANGE)
-        return fail(lexer, lexer->at, "this number does not fit into 64 bits");
+        return node_fail(lexer, lexer->at, "this number does not fit into 64 bits");
     token->kind = TOKEN_INTEGER;
     token->value = expr_uint(magnitude);
     return true;
@@ -147,7 +147,7 @@ static bool lex_decimal(struct lexer *lexer, struct token *token)
     char text[NUMBER_LIMIT + 1];
     size_t n = measure_decimal(lexer, &real);
     if (n > NUMBER_LIMIT)
-        return fail(lexer, lexer->at, "this number has too many digits");
+        return node_fail(lexer, lexer->at, "this number has too many digits");
     memcpy(text, lexer->source + lexer->at, n);
     text[n] = '\0';
     if (!real) {
@@ -173,8 +173,8 @@ static bool lex_number(struct lexer *lexer)
         lexer->at++;
     }
     if (is_name(peek(lexer, 0)))
-        return fail(lexer, lexer->at,
-                    "a number ends here and a name begins: a space or an operator is missing");
+        return node_fail(lexer, lexer->at,
+                         "a number ends here and a name begins: a space or an operator is missing");
     push(lexer, token, start);
     return true;
 }
@@ -227,10 +227,11 @@ static bool escape_unicode(struct lexer *lexer, struct literal *literal, size_t 
     int64_t code = read_hexadecimal(lexer, 2, digits);
     size_t used = 2 + digits;
     if (code < 0)
-        return fail(lexer, lexer->at,
-                    digits == 4 ? "\\u needs four hexadecimal digits" : "\\U needs eight hexadecimal digits");
+        return node_fail(lexer, lexer->at,
+                         digits == 4 ? "\\u needs four hexadecimal digits"
+                                     : "\\U needs eight hexadecimal digits");
     if (literal->bytes)
-        return fail(lexer, lexer->at, "bytes have no \\u and \\U: write \\x for each byte");
+        return node_fail(lexer, lexer->at, "bytes have no \\u and \\U: write \\x for each byte");
     if (code >= 0xD800 && code <= 0xDBFF && peek(lexer, used) == '\\' && peek(lexer, used + 1) == 'u') {
         int64_t low = read_hexadecimal(lexer, used + 2, 4);
         if (digits == 4 && low >= 0xDC00 && low <= 0xDFFF) {
@@ -239,7 +240,7 @@ static bool escape_unicode(struct lexer *lexer, struct literal *literal, size_t 
         }
     }
     if (code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF))
-        return fail(lexer, lexer->at, "this is no Unicode code point");
+        return node_fail(lexer, lexer->at, "this is no Unicode code point");
     put_code(literal, (uint32_t)code, false);
     lexer->at += used;
     return true;
@@ -251,11 +252,11 @@ static bool escape_octal(struct lexer *lexer, struct literal *literal)
     for (size_t i = 1; i <= 3; i++) {
         char digit = peek(lexer, i);
         if (digit < '0' || digit > '7')
-            return fail(lexer, lexer->at, "an octal escape needs three digits, 000 to 377");
+            return node_fail(lexer, lexer->at, "an octal escape needs three digits, 000 to 377");
         code = code * 8 + (unsigned)(digit - '0');
     }
     if (code > 0377)
-        return fail(lexer, lexer->at, "an octal escape needs three digits, 000 to 377");
+        return node_fail(lexer, lexer->at, "an octal escape needs three digits, 000 to 377");
     put_code(literal, code, literal->bytes);
     lexer->at += 4;
     return true;
@@ -271,15 +272,15 @@ static bool lex_escape(struct lexer *lexer, struct literal *literal)
     if (c == 'x' || c == 'X') {
         int64_t code = read_hexadecimal(lexer, 2, 2);
         if (code < 0)
-            return fail(lexer, lexer->at, "\\x needs two hexadecimal digits");
+            return node_fail(lexer, lexer->at, "\\x needs two hexadecimal digits");
         put_code(literal, (uint32_t)code, literal->bytes);
         lexer->at += 4;
         return true;
     }
     int simple = simple_escape(c);
     if (simple < 0)
-        return fail(lexer, lexer->at,
-                    "unknown escape: write \\\\ for a backslash, or r'...' for a raw string");
+        return node_fail(lexer, lexer->at,
+                         "unknown escape: write \\\\ for a backslash, or r'...' for a raw string");
     put_code(literal, (uint32_t)simple, false);
     lexer->at += 2;
     return true;
@@ -311,7 +312,7 @@ static bool lex_body(struct lexer *lexer, struct literal *literal)
         literal->out[literal->length++] = c;
         lexer->at++;
     }
-    return fail(lexer, literal->start, "this string does not end: its closing quote is missing");
+    return node_fail(lexer, literal->start, "this string does not end: its closing quote is missing");
 }
 
 /* How many of the characters at the cursor are a string's prefix (r, b, br, rb in any case) before a quote,
@@ -361,7 +362,7 @@ static bool lex_string(struct lexer *lexer, struct literal *literal, size_t pref
     lexer->at += literal->triple ? 3 : 1;
     literal->out = expr_arena_alloc(lexer->arena, literal_bound(lexer, literal));
     if (literal->out == NULL)
-        return fail(lexer, literal->start, "the expression is too large");
+        return node_fail(lexer, literal->start, "the expression is too large");
     if (!lex_body(lexer, literal))
         return false;
     token.value = literal->bytes ? expr_bytes(literal->out, literal->length)
@@ -386,8 +387,8 @@ static bool lex_escaped(struct lexer *lexer)
     while (is_name(peek(lexer, 0)) || (peek(lexer, 0) != '\0' && strchr("./- ", peek(lexer, 0)) != NULL))
         lexer->at++;
     if (peek(lexer, 0) != '`' || lexer->at == start + 1)
-        return fail(lexer, start,
-                    "between backticks stands a field's name of letters, digits, _ . - / and spaces");
+        return node_fail(lexer, start,
+                         "between backticks stands a field's name of letters, digits, _ . - / and spaces");
     struct token token = {.kind = TOKEN_ESCAPED,
                           .value = expr_string(lexer->source + start + 1, lexer->at - start - 1)};
     lexer->at++;
@@ -403,18 +404,18 @@ static bool lex_operator(struct lexer *lexer)
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         if (c == pairs[i][0] && peek(lexer, 1) == pairs[i][1]) {
             lexer->at += 2;
-            push(lexer, (struct token){.kind = TOKEN_OPERATOR, .operator= OPERATOR_2(c, pairs[i][1])}, start);
+            push(lexer, (struct token){.kind = TOKEN_OPERATOR, .symbol = OPERATOR_2(c, pairs[i][1])}, start);
             return true;
         }
     }
     if (c == '=')
-        return fail(lexer, start, "equality is written ==");
+        return node_fail(lexer, start, "equality is written ==");
     if (c == '&' || c == '|')
-        return fail(lexer, start, c == '&' ? "and is written &&" : "or is written ||");
+        return node_fail(lexer, start, c == '&' ? "and is written &&" : "or is written ||");
     if (c == '\0' || strchr("()[]{}.,:?!<>+-*/%", c) == NULL)
-        return fail(lexer, start, "this character has no meaning here");
+        return node_fail(lexer, start, "this character has no meaning here");
     lexer->at++;
-    push(lexer, (struct token){.kind = TOKEN_OPERATOR, .operator=(unsigned char) c}, start);
+    push(lexer, (struct token){.kind = TOKEN_OPERATOR, .symbol = (unsigned char)c}, start);
     return true;
 }
 
@@ -438,7 +439,7 @@ struct token *lexer_run(const char *source, size_t len, struct expr_arena *arena
 {
     struct lexer lexer = {.source = source, .length = len, .arena = arena, .error = error};
     if (!str_utf8_valid(source, len)) {
-        fail(&lexer, text_valid_prefix(source, len), "the expression is not valid UTF-8");
+        node_fail(&lexer, text_valid_prefix(source, len), "the expression is not valid UTF-8");
         return NULL;
     }
     for (skip_blank(&lexer); lexer.at < len; skip_blank(&lexer)) {
@@ -449,6 +450,11 @@ struct token *lexer_run(const char *source, size_t len, struct expr_arena *arena
     }
     push(&lexer, (struct token){.kind = TOKEN_END}, len);
     return lexer.tokens;
+}
+
+bool lexer_is_symbol(const struct token *token, unsigned symbol)
+{
+    return token->kind == TOKEN_OPERATOR && token->symbol == symbol;
 }
 
 bool lexer_is(const char *source, const struct token *token, const char *name)

@@ -13,7 +13,7 @@ enum token_kind {
     TOKEN_ESCAPED,  /* `a-b`: a field's name between backticks; value holds the name */
     TOKEN_LITERAL,  /* value: uint, double, string or bytes */
     TOKEN_INTEGER,  /* value: the magnitude as a uint */
-    TOKEN_OPERATOR, /* see `operator` */
+    TOKEN_OPERATOR, /* see `symbol` */
 };
 
 /* Two-character operators are written as the first character plus 256 times the second. */
@@ -21,7 +21,7 @@ enum token_kind {
 
 struct token {
     enum token_kind kind;
-    unsigned operator;
+    unsigned symbol;
     uint32_t offset;
     uint32_t length;
     struct expr_value value;
@@ -32,6 +32,8 @@ struct token {
  * is malloced. NULL on failure, with offset and message in `error`.
  */
 struct token *lexer_run(const char *source, size_t len, struct expr_arena *arena, struct expr_error *error);
+/* Whether a token is the given operator. */
+bool lexer_is_symbol(const struct token *token, unsigned symbol);
 /* Whether a token is the given name. */
 bool lexer_is(const char *source, const struct token *token, const char *name);
 

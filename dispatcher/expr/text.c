@@ -147,7 +147,7 @@ static struct shortest shorten(double number)
     for (; *p != 'e'; p++)
         if (*p != '.')
             result.digits[result.count++] = *p;
-    result.exponent = atoi(p + 1);
+    result.exponent = (int)strtol(p + 1, NULL, 10);
     while (result.count > 1 && result.digits[result.count - 1] == '0')
         result.count--;
     return result;

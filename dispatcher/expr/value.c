@@ -332,6 +332,8 @@ static int equal_at(struct expr_value left, struct expr_value right, unsigned de
         return left.as.boolean == right.as.boolean;
     case EXPR_STRING:
     case EXPR_BYTES:
+        if (!expr_steps_take(steps, left.length / BYTES_PER_STEP))
+            return -1;
         return same_bytes(left.as.string, left.length, right.as.string, right.length);
     case EXPR_LIST:
         return equal_lists(left, right, depth, steps);
@@ -374,7 +376,7 @@ int expr_map_lookup(struct expr_value map, struct expr_value key, struct expr_va
     for (size_t i = 0; i < map.length; i++) {
         struct expr_value candidate;
         expr_map_at(map, i, &candidate, value);
-        uint32_t scalar = 2;
+        uint32_t scalar = 2; /* steps: keys that are no strings are compared at once */
         if (expr_value_is_key(candidate) && equal_at(candidate, key, 0, &scalar) == 1)
             return 1;
     }
