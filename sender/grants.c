@@ -148,7 +148,7 @@ static void add_outcome(struct grants *g, const struct request *r, const struct 
 
 static void give_back(struct grants *g, struct request *r, const char *why)
 {
-    struct verdict v = {WIRE_UNSENT, WIRE_TRANSIENT, 0, -1, -1, -1, "", ""};
+    struct verdict v = {WIRE_UNSENT, WIRE_CLASS_NONE, 0, -1, -1, -1, "", ""};
     snprintf(v.words, sizeof v.words, "%s", why);
     for (size_t i = 0; i < r->count; i++)
         add_outcome(g, r, &r->jobs[i], &v);

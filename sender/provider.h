@@ -28,7 +28,8 @@ struct request_job {
     char idx[WIRE_IDX_MAX];
 };
 
-/* What became of one job of a request. */
+/* What became of one job of a request. WIRE_UNSENT comes with WIRE_TRANSIENT if the provider cannot be
+ * reached, with WIRE_CLASS_NONE if it says nothing of the line. */
 struct verdict {
     enum wire_outcome outcome;
     enum wire_class class;

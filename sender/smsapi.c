@@ -300,7 +300,7 @@ static void on_unsent(struct transfer *t, const struct http_answer *a)
         p->stats.late++;
         if (a->connect_us)
             warm(p, t->host);
-        finish_all(t, WIRE_UNSENT, WIRE_TRANSIENT, "its time had passed when the connection was open");
+        finish_all(t, WIRE_UNSENT, WIRE_CLASS_NONE, "its time had passed when the connection was open");
         return;
     }
     avoid_host(p, t->host);
@@ -358,7 +358,7 @@ static void begin(struct transfer *t)
         .before_write = before_write,
     };
     if (!http_begin(p->http, &call, on_answer, t))
-        finish_all(t, WIRE_UNSENT, WIRE_TRANSIENT, "no connection is free");
+        finish_all(t, WIRE_UNSENT, WIRE_CLASS_NONE, "no connection is free");
 }
 
 static void smsapi_send(struct provider *provider, struct request *r)

@@ -177,7 +177,8 @@ static void say_code(struct verdict *v, int32_t code, bool named, const char *wo
         /* About one recipient or about there being several: asked again singly, each gets its own answer. */
         say(v, WIRE_UNKNOWN, WIRE_TRANSIENT, code, words);
     else
-        say(v, WIRE_UNKNOWN, row->class == WIRE_DUPLICATE_IDX ? WIRE_TRANSIENT : row->class, code, words);
+        say(v, WIRE_UNKNOWN, code == 0 || row->class == WIRE_DUPLICATE_IDX ? WIRE_TRANSIENT : row->class,
+            code, words);
 }
 
 /* ---- recipients named in the answer ---- */
@@ -374,6 +375,13 @@ static void read_denied(struct reading *r, const cJSON *json)
                 message ? message : "the provider denies access (wrong token, address or host?)");
 }
 
+/* A status that says: nobody is here who could have taken a message; the address is wrong (CONTRACT.md
+ * section 4, "Other 4xx"). It is not proof, because anything on the way may have said so. */
+static bool is_wrong_address(int status)
+{
+    return status == 404 || status == 405 || status == 410;
+}
+
 static void read_4xx(struct reading *r, const cJSON *json)
 {
     int status = r->answer->http_status;
@@ -385,8 +393,8 @@ static void read_4xx(struct reading *r, const cJSON *json)
     else if (error && status != 408)
         read_error(r, json, error);
     else
-        say_all(r->verdicts, r->count, WIRE_UNKNOWN, status == 408 ? WIRE_TRANSIENT : WIRE_CONFIG, 0,
-                "a status that the provider does not document, without its own words");
+        say_all(r->verdicts, r->count, WIRE_UNKNOWN, is_wrong_address(status) ? WIRE_CONFIG : WIRE_TRANSIENT,
+                0, "a refusal that is not in the provider's own words");
 }
 
 void smsapi_answer_read(const struct smsapi_answer *answer, const struct request_job *jobs, size_t count,

@@ -172,8 +172,8 @@ static int by_code(const void *key, const void *row)
 
 const struct smsapi_code *smsapi_code(int32_t code)
 {
-    static const struct smsapi_code unknown = {0, WIRE_TRANSIENT, PROVES_NOTHING};
+    static const struct smsapi_code unlisted = {0, WIRE_CLASS_NONE, PROVES_NOTHING};
     const struct smsapi_code *row =
         bsearch(&code, codes, sizeof codes / sizeof codes[0], sizeof codes[0], by_code);
-    return row ? row : &unknown;
+    return row ? row : &unlisted;
 }

@@ -29,8 +29,8 @@ struct smsapi_code {
 /* Named where the code itself matters. */
 enum { SMSAPI_IDX_USED = 53, SMSAPI_BAD_NUMBER = 13 };
 
-/* The row of CODE. A code that is not in the table is transient and proves nothing (CONTRACT.md section 4:
- * "do not loop": the attempts are counted). Never NULL. */
+/* The row of CODE. A code that is not in the table has no class and proves nothing (CONTRACT.md section 4:
+ * "do not loop: small retry count"). Never NULL. */
 const struct smsapi_code *smsapi_code(int32_t code);
 
 #endif
