@@ -210,7 +210,6 @@ static void init_lane(struct queue *q, struct lane *lane, const struct slice_blo
     lane->stirred_top = PRIORITY_BULK;
     lane->ending_ms = now.ms + QUEUE_ENDING_MS;
     lane->jobs_per_request = 1;
-    lane->pace_us = now.us;
     char *name = xasprintf("line:%s", lane->line.name);
     line_restore(&lane->line, store_fact(q->store, name), now.ms, store_now_ms(q->store));
     free(name);

@@ -7,24 +7,9 @@
 #include "core/log.h"
 #include "dispatcher/queue_private.h"
 
-static const double pace_window_ms = 50;
-
-void queue_paced(struct lane *lane, size_t requests, uint64_t now_us)
-{
-    double passed_ms = now_us > lane->pace_us ? (double)(now_us - lane->pace_us) / 1000 : 0;
-    lane->pace_us = now_us;
-    lane->pace = lane->pace * exp(-passed_ms / pace_window_ms) + (double)requests / pace_window_ms;
-}
-
-/* Under load leases are made ahead of the credit, so that senders do not wait for a commit. */
-static double requests_ahead(struct lane *lane, uint64_t now_us)
-{
-    queue_paced(lane, 0, now_us);
-    return fmin(floor(lane->pace * QUEUE_AHEAD_MS), QUEUE_AHEAD_MAX);
-}
-
 /* Requests that the senders of one host can take, within its slots. */
-static double host_room(struct lane *lane, struct line_host *h, double ahead, struct queue_now now)
+static double host_room(struct lane *lane, struct line_host *h, double ahead, uint64_t horizon_ms,
+                        struct queue_now now)
 {
     double credit = 0;
     bool any = false;
@@ -38,8 +23,8 @@ static double host_room(struct lane *lane, struct line_host *h, double ahead, st
     }
     if (!any)
         return 0;
-    double slots = (double)limiter_free(&h->limiter, now.us) +
-                   floor(limiter_coming(&h->limiter, (uint64_t)QUEUE_AHEAD_MS * 1000));
+    double slots =
+        (double)limiter_free(&h->limiter, now.us) + floor(limiter_coming(&h->limiter, horizon_ms * 1000));
     return fmin(credit + ahead, slots);
 }
 
@@ -49,14 +34,28 @@ static bool trial_under_way(const struct lane *lane)
     return lane->promised || lane->ready.jobs || (last && last->granted_ms >= lane->line.opened_ms);
 }
 
+static double all_room(struct lane *lane, double ahead, uint64_t horizon_ms, struct queue_now now)
+{
+    double room = 0;
+    for (size_t i = 0; i < lane->line.hosts_count; i++)
+        room += host_room(lane, &lane->line.hosts[i], ahead, horizon_ms, now);
+    return room;
+}
+
+/* While a claim is under way, so much time goes by. */
+static uint64_t horizon_ms(const struct lane *lane)
+{
+    uint64_t ms = 2 * lane->round_ms;
+    return ms < QUEUE_HORIZON_MIN_MS   ? QUEUE_HORIZON_MIN_MS
+           : ms > QUEUE_HORIZON_MAX_MS ? QUEUE_HORIZON_MAX_MS
+                                       : ms;
+}
+
 size_t queue_room(struct lane *lane, enum job_priority priority, struct queue_now now)
 {
     if (lane->ready.jobs >= QUEUE_READY_MAX)
         return 0;
-    double ahead = requests_ahead(lane, now.us);
-    double room = 0;
-    for (size_t i = 0; i < lane->line.hosts_count; i++)
-        room += host_room(lane, &lane->line.hosts[i], ahead, now);
+    double room = all_room(lane, floor(lane->ahead), horizon_ms(lane), now);
     double taken = (double)(lane->promised + ready_count(&lane->ready, priority));
     if (room <= taken)
         return 0;
@@ -88,15 +87,13 @@ static size_t claim_limit(const struct lane *lane, size_t room)
     return limit < left ? limit : left;
 }
 
-/* Takes one job of a claim's result over. Returns true if it is leased. */
-static bool take_claimed(struct lane *lane, const struct store_job *job, uint64_t now_ms)
+/* Takes one job of a claim's result over. */
+static void take_claimed(struct lane *lane, const struct store_job *job, uint64_t now_ms)
 {
-    if (job->state == JOB_LEASED) {
+    if (job->state == JOB_LEASED)
         queue_lease(lane, lease_new(job), now_ms);
-        return true;
-    }
-    queue_ended(lane->queue, job);
-    return false;
+    else
+        queue_ended(lane->queue, job);
 }
 
 /* What the claim says about what is still in the store. */
@@ -118,17 +115,38 @@ static void note_due(struct lane *lane, const struct store_claim *claim, size_t 
     lane->backlog_top = PRIORITY_CRITICAL;
 }
 
+/* Senders that stand idle when a claim comes back full could have had more; jobs that still wait for a sender
+ * then were leased too early. Leases made ahead of the credit cost a wait if this process is killed, so there
+ * are no more of them than pay. */
+static void adapt_ahead(struct lane *lane, const struct store_claim *claim, size_t leased,
+                        struct queue_now now)
+{
+    bool full = leased == claim->limit;
+    lane->round_ms = now.ms - lane->claim_ms;
+    if (lane->ready.jobs > 0)
+        lane->ahead *= 0.9;
+    else if (full && all_room(lane, 0, 0, now) > 0)
+        lane->ahead = fmin(fmax(lane->ahead * 2, QUEUE_AHEAD_MIN), QUEUE_AHEAD_MAX);
+    else if (!full)
+        lane->ahead /= 2;
+}
+
 static void on_claim_done(struct store_unit *unit, enum store_status status)
 {
     struct lane *lane = unit->arg;
     struct store_claim *claim = lane->claim;
     struct queue *q = lane->queue;
-    uint64_t now_ms = clock_boot_ms();
+    struct queue_now now = queue_clock();
+    uint64_t now_ms = now.ms;
     lane->claim = NULL;
     if (status == STORE_OK) {
         size_t leased = 0;
         for (size_t i = 0; i < claim->count; i++)
-            leased += take_claimed(lane, &claim->jobs[i], now_ms);
+            leased += claim->jobs[i].state == JOB_LEASED;
+        if (claim->limit)
+            adapt_ahead(lane, claim, leased, now);
+        for (size_t i = 0; i < claim->count; i++)
+            take_claimed(lane, &claim->jobs[i], now_ms);
         q->count.claimed += leased;
         if (claim->limit)
             note_due(lane, claim, leased, now_ms);
@@ -151,6 +169,7 @@ static void submit_claim(struct lane *lane, size_t limit, uint64_t now_ms)
     claim->limit = limit;
     claim->no_pinned = store_clock_behind_ms(store) > QUEUE_CLOCK_BEHIND_MS;
     lane->claim = claim;
+    lane->claim_ms = now_ms;
     lane->stirred_ms = UINT64_MAX;
     lane->stirred_top = PRIORITY_BULK;
     lane->ending_ms = now_ms + QUEUE_ENDING_MS;

@@ -91,7 +91,6 @@ static void assign(struct lane *lane, struct queue_sender *s, struct request *r,
 void queue_grant(struct lane *lane, struct queue_now now)
 {
     struct request *r;
-    size_t sent = 0;
     while ((r = ready_first(&lane->ready)) && !trial_is_out(lane)) {
         if (is_expired(lane, r)) {
             ready_take(&lane->ready, r);
@@ -106,10 +105,7 @@ void queue_grant(struct lane *lane, struct queue_now now)
             break;
         ready_take(&lane->ready, r);
         assign(lane, s, r, now);
-        sent++;
     }
-    if (sent)
-        queue_paced(lane, sent, now.us);
 }
 
 static void put_request(struct msg_out *m, const struct queue_sender *s, const struct request *r,

@@ -24,10 +24,12 @@
 #include "dispatcher/ready.h"
 
 enum {
-    QUEUE_CLAIM_MAX = 512,       /* jobs in one claim */
-    QUEUE_READY_MAX = 1024,      /* leased jobs of a line that wait for a sender */
-    QUEUE_AHEAD_MAX = 256,       /* requests fetched beyond the credit that is there */
-    QUEUE_AHEAD_MS = 30,         /* for so long at the present pace */
+    QUEUE_CLAIM_MAX = 512,  /* jobs in one claim */
+    QUEUE_READY_MAX = 1024, /* leased jobs of a line that wait for a sender */
+    QUEUE_AHEAD_MIN = 8,    /* requests leased beyond the credit that is there, once that pays */
+    QUEUE_AHEAD_MAX = 512,
+    QUEUE_HORIZON_MIN_MS = 30, /* slots that come within so long may be leased ahead */
+    QUEUE_HORIZON_MAX_MS = 500,
     QUEUE_READY_WAIT_MS = 10000, /* a leased job that could not leave for so long goes back */
     QUEUE_GRANTS_MAX = 256,      /* in one message */
     QUEUE_TROUBLE_MS = 1000,     /* pause after the store refused something */
@@ -54,8 +56,9 @@ struct lane {
     enum job_priority stirred_top; /* and the most urgent of them */
     uint64_t ending_ms;            /* next look for jobs whose time is over, while the line is not open */
     double jobs_per_request;       /* running mean */
-    double pace;                   /* requests per ms, running mean */
-    uint64_t pace_us;
+    double ahead;                  /* requests to lease beyond the credit; grows while senders wait for us */
+    uint64_t claim_ms;             /* when the claim under way was submitted */
+    uint64_t round_ms;             /* how long the last one took */
     bool fact_busy;
     uint64_t fact_retry_ms;
     uint64_t granted_total, paused_total, stopped_total;
@@ -175,8 +178,6 @@ void queue_stir(struct lane *lane, uint64_t due_ms, enum job_priority priority);
 /* Requests of PRIORITY that may be leased now beyond those already leased. */
 size_t queue_room(struct lane *lane, enum job_priority priority, struct queue_now now);
 void queue_claim(struct lane *lane, struct queue_now now);
-/* REQUESTS left now. */
-void queue_paced(struct lane *lane, size_t requests, uint64_t now_us);
 void queue_lease(struct lane *lane, struct lease *l, uint64_t now_ms); /* into ready */
 
 /* queue_grant.c */
