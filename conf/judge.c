@@ -21,7 +21,15 @@ struct judge {
     struct faults *faults;
 };
 
-/* "`name`: `value`: expected ..." */
+static size_t count_digits(const char *text)
+{
+    size_t n = 0;
+    for (; *text; text++)
+        n += *text >= '0' && *text <= '9';
+    return n;
+}
+
+/* "`name`: `value`: expected ..."; a phone number is masked. */
 static bool wrong(struct judge *j, const char *text, const char *expected)
 {
     const char *file = j->file ? j->file->name : NULL;
@@ -30,7 +38,7 @@ static bool wrong(struct judge *j, const char *text, const char *expected)
     while (len && ((unsigned char)text[len] & 0xc0) == 0x80)
         len--;
     char *word = xstrndup(text, len);
-    if (j->d->kind == CONF_RECIPIENTS && strpbrk(word, "0123456789"))
+    if (j->d->kind == CONF_RECIPIENTS && count_digits(word) >= 7)
         str_mask_number(word, masked, sizeof masked);
     else
         snprintf(masked, sizeof masked, "%s", word);

@@ -166,6 +166,8 @@ static void fault_word(struct scanner *sc, const struct token *t)
     else if (sc->in_value && sc->directive)
         FAULT(sc, t->line, "`%s`: `%s`: a value with such characters must be in quotes", sc->directive->name,
               word.text);
+    else if (sc->in_value)
+        FAULT(sc, t->line, "a value with such characters must be in quotes");
     else
         FAULT(sc, t->line, "`%s`: unexpected here", word.text);
 }
@@ -453,7 +455,7 @@ static bool is_title(const char *title, enum conf_title kind)
     if (len == 0 || len > (kind == CONF_TITLE_NAME ? TITLE_NAME_MAX : TITLE_TEXT_MAX))
         return false;
     for (const char *c = title; *c; c++) {
-        if (*c == '\n' || *c == '\t' || *c == '"' || *c == '\\')
+        if (strchr("\n\t\"\\", *c) || (*c == '$' && c[1] == '{'))
             return false;
         if (kind == CONF_TITLE_NAME && (!is_word_character(*c) || strchr(":/@%", *c)))
             return false;
@@ -556,8 +558,12 @@ static bool include_statement(struct scanner *sc, const struct token *name)
 {
     struct scan *s = sc->s;
     struct token t = sc->t;
-    if ((t.type == T_STRING && !t.plain) || t.end - t.start < 1)
+    if (t.bad)
+        return false;
+    if (t.type == T_STRING && (!t.plain || t.end - t.start <= 2)) {
         FAULT(sc, t.line, "`include`: expected a path without escapes and variables");
+        return false;
+    }
     s->includes = more(s->includes, s->include_count, &s->include_size, sizeof *s->includes);
     s->includes[s->include_count++] = (struct scan_include){token_text(sc, &t), name->line};
     next(sc);

@@ -161,7 +161,8 @@ static void read_one(const struct conf *c, struct conf_block *b, const struct di
     else if (src.path)
         faults_add(faults, file->name, line, "`%s`: `%s`: %s", named ? partner->name : d->name, src.path,
                    why);
-    else if (secrets_needed(c, b))
+    /* Without such a directory conf_load has said so. */
+    else if (secrets_directory() && secrets_needed(c, b))
         faults_add(faults, file->name, line, "block `%s %s` needs `%s`, `%s` or the credential `%s-%s-%s`",
                    b->def->name, b->title, d->name, partner->name, b->def->name, b->title, d->name);
     free(src.path);

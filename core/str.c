@@ -29,21 +29,27 @@ static unsigned min3(unsigned a, unsigned b, unsigned c)
     return m < c ? m : c;
 }
 
+/* Insertions, deletions, changes, and swaps of neighbours, which are the commonest slip. */
 static unsigned edit_distance(const char *a, size_t alen, const char *b, size_t blen)
 {
-    unsigned row[NEAREST_WORD_MAX + 1];
+    unsigned rows[3][NEAREST_WORD_MAX + 1];
+    unsigned *before = rows[0], *last = rows[1], *row = rows[2];
     for (size_t j = 0; j <= blen; j++)
-        row[j] = (unsigned)j;
+        last[j] = (unsigned)j;
     for (size_t i = 1; i <= alen; i++) {
-        unsigned diagonal = row[0];
         row[0] = (unsigned)i;
         for (size_t j = 1; j <= blen; j++) {
-            unsigned above = row[j];
-            row[j] = min3(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
-            diagonal = above;
+            row[j] = min3(last[j] + 1, row[j - 1] + 1, last[j - 1] + (a[i - 1] != b[j - 1]));
+            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if (swapped && before[j - 2] + 1 < row[j])
+                row[j] = before[j - 2] + 1;
         }
+        unsigned *unused = before;
+        before = last;
+        last = row;
+        row = unused;
     }
-    return row[blen];
+    return last[blen];
 }
 
 const char *str_nearest(const char *word, const char *const *words)
