@@ -178,7 +178,7 @@ static const struct directive sender_directives[] = {
 };
 
 static const struct directive metrics_directives[] = {
-    {"listen", CONF_LISTEN, CONF_FIXED, M | D, 0, 0, "\"127.0.0.1:9464\"", NULL,
+    {"listen", CONF_LISTEN, 0, M | D, 0, 0, "\"127.0.0.1:9464\"", NULL,
      "Address of the door with `/metrics`, `/healthz`, `/readyz` and `/status.json`, on loopback; or off.",
      "\"127.0.0.1:9464\""},
 };

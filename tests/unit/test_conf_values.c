@@ -289,8 +289,7 @@ static void fixed_settings(void **state)
     assert_int_equal(conf_check_reload(running, other, &f), -1);
     char *text = faults_text(&f);
     assert_string_equal(text, "3: `runtime_dir` cannot change while running: restart for it, or put it back\n"
-                              "4: `user` cannot change while running: restart for it, or put it back\n"
-                              "5: `listen` cannot change while running: restart for it, or put it back\n");
+                              "4: `user` cannot change while running: restart for it, or put it back\n");
     free(text);
     faults_free(&f);
     conf_free(&running);
