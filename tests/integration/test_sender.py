@@ -4,6 +4,9 @@ No Bridge: messages enter by `bridgebell send`, through the real queue. Whatever
 """
 import os
 import signal
+import socket
+import threading
+import time
 
 import pytest
 
@@ -16,9 +19,9 @@ NUMBER = "+48500500500"
 class Desk:
     """A provider, and the product in front of it."""
 
-    def __init__(self, directory, make_bell):
+    def __init__(self, directory, make_bell, tls=None):
         self.dir = directory
-        self.sim = SmsapiSim().start()
+        self.sim = SmsapiSim(tls=tls).start()
         self.backup = None
         self.make_bell = make_bell
         self.bell = None
@@ -203,3 +206,59 @@ def test_a_stopped_sender_does_not_act_on_old_grants(desk):
         os.kill(pid, signal.SIGCONT)
     until("the stopped sender to be heard again", lambda: desk.queue()["leased"] == 0)
     assert sorted(text for _, text in desk.accepted()) == ["before", "frozen"]
+
+
+class SlowRoad:
+    """Forwards TCP connections, each after a delay: a handshake over it takes so long."""
+
+    def __init__(self, port, delay_s):
+        self.port, self.delay_s = port, delay_s
+        self.opened = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            self.opened += 1
+            threading.Thread(target=self.join, args=(near,), daemon=True).start()
+
+    def join(self, near):
+        time.sleep(self.delay_s)
+        far = socket.create_connection(("127.0.0.1", self.port))
+        threading.Thread(target=self.pump, args=(far, near), daemon=True).start()
+        self.pump(near, far)
+
+    @staticmethod
+    def pump(source, target):
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def close(self):
+        self.listener.close()
+
+
+def test_a_handshake_longer_than_a_slot(tmp_path, bell, certificates):
+    """A grant's time is over before the connection is open: it is opened ahead, and the next grant finds it."""
+    one = Desk(tmp_path, bell, tls=(certificates["cert"], certificates["key"]))
+    road = SlowRoad(one.sim.port, 0.4)
+    try:
+        one.open(url=road.url, provider=f'ca_file = "{certificates["ca"]}"')
+        for n in range(5):
+            one.send(f"message {n}")
+        one.wait_state("sent", 5)
+        assert sorted(text for _, text in one.accepted()) == [f"message {n}" for n in range(5)]
+        assert one.queue()["uncertain"] == 0
+    finally:
+        if one.bell:
+            one.bell.stop()
+        road.close()
+        one.close()
