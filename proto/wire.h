@@ -30,6 +30,8 @@ enum wire_message {
     WIRE_PROBE_RESULT, /* provider str, ok bool, detail str */
 };
 
+/* ---- hello of a sender: extra = one WIRE_CREDIT message ---- */
+
 /* ---- welcome of a listener: extra = [mark_ms int (-1: none yet, start from now), installation str] ---- */
 
 /* ---- interest ----
