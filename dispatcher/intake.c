@@ -13,7 +13,16 @@
 #include "core/str.h"
 #include "dispatcher/batch.h"
 
-enum { TRY_AGAIN_MS = 500, STATS_MAX = 256, STATE_MAX = 64 };
+enum {
+    TRY_AGAIN_MS = 500,
+    STATS_MAX = 256,
+    STATE_MAX = 64,
+    /* Decisions and jobs that are with the store at once: as much as one transaction takes, and as much again
+     * that waits for the next. More would only stand before the outcomes and leases that keep senders busy.
+     */
+    WITH_STORE_MAX = 2000,
+    WITH_STORE_HUNGRY = 200, /* while senders stand idle */
+};
 
 struct stat_value {
     char *name, *label;
@@ -56,6 +65,7 @@ struct intake {
     struct loop_timer *again;
     uint64_t interest_number;
     size_t with_store;
+    size_t weight; /* of what is with the store */
     bool draining;
     void (*drained)(void *arg);
     void *drained_arg;
@@ -97,6 +107,33 @@ static void settle_session(struct session *s)
 
 static void submit(struct intake *in, struct batch *b);
 
+static size_t weight_of(const struct batch *b)
+{
+    return b->intake.count + b->jobs_count;
+}
+
+static bool has_room(const struct intake *in, const struct batch *b)
+{
+    size_t most = queue_is_hungry(in->queue) ? WITH_STORE_HUNGRY : WITH_STORE_MAX;
+    return in->with_store == 0 || in->weight + weight_of(b) <= most;
+}
+
+/* Submits what waits, of each session in its order, as far as there is room. */
+static void submit_waiting(struct intake *in)
+{
+    if (in->draining)
+        return;
+    for (struct session *s = in->sessions; s; s = s->next)
+        for (struct batch *b = s->first, *next; b; b = next) {
+            next = b->next;
+            if (b->state != BATCH_WAITING)
+                continue;
+            if (!has_room(in, b))
+                break;
+            submit(in, b);
+        }
+}
+
 static void check_drained(struct intake *in)
 {
     if (in->draining && in->with_store == 0 && in->drained) {
@@ -135,6 +172,7 @@ static void on_stored(struct store_unit *unit, enum store_status status)
     struct intake *in = b->owner;
     struct session *s = b->session;
     in->with_store--;
+    in->weight -= weight_of(b);
     if (b->ticket)
         queue_settle(in->queue, b->ticket, status == STORE_OK);
     b->ticket = NULL;
@@ -151,6 +189,8 @@ static void on_stored(struct store_unit *unit, enum store_status status)
         forget_orphan(in, b);
     else if (status == STORE_OK)
         settle_session(s);
+    if (!loop_timer_pending(in->again))
+        submit_waiting(in);
     check_drained(in);
 }
 
@@ -174,6 +214,7 @@ static void submit(struct intake *in, struct batch *b)
     if (b->jobs_count)
         b->ticket = queue_offer(in->queue, b->jobs, b->jobs_count);
     in->with_store++;
+    in->weight += weight_of(b);
     store_submit(in->store, &b->intake.unit);
 }
 
@@ -181,16 +222,9 @@ static void submit(struct intake *in, struct batch *b)
 static void try_again(void *arg)
 {
     struct intake *in = arg;
-    if (in->draining)
-        return;
-    for (struct session *s = in->sessions; s; s = s->next) {
+    for (struct session *s = in->sessions; s; s = s->next)
         s->written_mark_ms = -1;
-        for (struct batch *b = s->first, *next; b; b = next) {
-            next = b->next;
-            if (b->state == BATCH_WAITING)
-                submit(in, b);
-        }
-    }
+    submit_waiting(in);
 }
 
 /* ---- events ---- */
@@ -209,6 +243,15 @@ static bool in_sequence(struct session *s, uint64_t seq)
     }
     s->taken = seq;
     return !s->broken;
+}
+
+/* True if a batch of the session waits for its turn. */
+static bool waits(const struct session *s)
+{
+    for (const struct batch *b = s->first; b; b = b->next)
+        if (b->state == BATCH_WAITING)
+            return true;
+    return false;
 }
 
 static void on_events(struct session *s, struct msg_fields *f)
@@ -245,13 +288,11 @@ static void on_events(struct session *s, struct msg_fields *f)
         s->complained = true;
     }
     batch_close(b);
-    bool behind_failed = s->first && s->first->state == BATCH_WAITING;
+    bool behind = waits(s);
     *s->last = b;
     s->last = &b->next;
     /* Behind a batch that waits for the store nothing is submitted, so that the order stays. */
-    if (behind_failed)
-        b->state = BATCH_WAITING;
-    else
+    if (!behind && has_room(in, b))
         submit(in, b);
 }
 

@@ -31,6 +31,10 @@ struct queue_ticket *queue_offer(struct queue *q, struct store_job *const *jobs,
  * event, id there already, commit failed) is given back. Frees the ticket. Jobs must still be alive. */
 void queue_settle(struct queue *q, struct queue_ticket *ticket, bool committed);
 
+/* True while senders stand idle and jobs wait in the store: what it has to do for them comes before new
+ * events. */
+bool queue_is_hungry(const struct queue *q);
+
 /* Something may be due now that the scheduler was not told of: jobs were moved by hand. Makes it look into
  * the store before anything else leaves, so not for what queue_settle tells anyway. */
 void queue_kick(struct queue *q);

@@ -71,6 +71,14 @@ void queue_lease(struct lane *lane, struct lease *l, uint64_t now_ms)
     ready_add(&lane->ready, l, now_ms);
 }
 
+bool queue_is_hungry(const struct queue *q)
+{
+    for (size_t i = 0; i < q->lanes_count; i++)
+        if (q->lanes[i].hungry && line_is_open(&q->lanes[i].line))
+            return true;
+    return false;
+}
+
 /* ---- claims ---- */
 
 /* Jobs for ROOM requests: jobs of equal text share one, and how many do is known from the last ones. A few
@@ -123,9 +131,10 @@ static void adapt_ahead(struct lane *lane, const struct store_claim *claim, size
 {
     bool full = leased == claim->limit;
     lane->round_ms = now.ms - lane->claim_ms;
+    lane->hungry = full && lane->ready.jobs == 0 && all_room(lane, 0, 0, now) > 0;
     if (lane->ready.jobs > 0)
         lane->ahead *= 0.9;
-    else if (full && all_room(lane, 0, 0, now) > 0)
+    else if (lane->hungry)
         lane->ahead = fmin(fmax(lane->ahead * 2, QUEUE_AHEAD_MIN), QUEUE_AHEAD_MAX);
     else if (!full)
         lane->ahead /= 2;

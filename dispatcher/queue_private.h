@@ -57,6 +57,7 @@ struct lane {
     uint64_t ending_ms;            /* next look for jobs whose time is over, while the line is not open */
     double jobs_per_request;       /* running mean */
     double ahead;                  /* requests to lease beyond the credit; grows while senders wait for us */
+    bool hungry;                   /* the last claim came back full to idle senders */
     uint64_t claim_ms;             /* when the claim under way was submitted */
     uint64_t round_ms;             /* how long the last one took */
     bool fact_busy;
