@@ -722,6 +722,12 @@ def test_paced_flood_keeps_its_rate_and_can_be_listed(bridge):
     assert page["count"] == 200
 
 
+def test_a_flood_that_nobody_hears_ends(bridge):
+    done = bridge.flood(10, patience_ms=50, wait=True)
+    assert not done["running"] and done["sent"] == 0
+    assert bridge.flood(10, lossy=True, wait=True)["sent"] == 10
+
+
 # ---- SMSAPI ----
 
 @pytest.fixture

@@ -68,6 +68,8 @@ struct flood {
     bool *unit_matches; /* what each unit's thread says now */
     struct match *matches;
     size_t match_cap;
+    uint64_t patience_ns; /* how long nobody may be subscribed before it ends */
+    uint64_t alone_ns;    /* since when nobody is; 0: somebody is */
     uint64_t started_ns;
     uint64_t ended_ns;
     uint64_t frames;
@@ -421,6 +423,17 @@ static void again(struct flood *f, int64_t after_us)
     evtimer_add(f->timer, &when);
 }
 
+static void wait_for_peers(struct flood *f)
+{
+    uint64_t now_ns = sim_mono_ns();
+    f->alone_ns = f->alone_ns != 0 ? f->alone_ns : now_ns;
+    if (now_ns - f->alone_ns > f->patience_ns) {
+        flood_end(f);
+    } else {
+        again(f, 1000);
+    }
+}
+
 /* Goes on where it can: finishes the round, or starts the next one. */
 static void flood_step(struct flood *f)
 {
@@ -433,9 +446,10 @@ static void flood_step(struct flood *f)
     }
     peers_refresh(f);
     if (f->peers == NULL && !f->lossy) {
-        again(f, 1000);
+        wait_for_peers(f);
         return;
     }
+    f->alone_ns = 0;
     uint64_t units = units_due(f);
     if (units == 0) {
         again(f, 500);
@@ -484,6 +498,7 @@ static const char *take_order(struct flood *f, const cJSON *o)
     f->stats = strcmp(kind, "message") != 0;
     f->keep = json_flag(o, "keep", false);
     f->lossy = json_flag(o, "lossy", false);
+    f->patience_ns = (uint64_t)(json_number(o, "patience_ms", 30000) * 1e6);
     const cJSON *meta = cJSON_GetObjectItemCaseSensitive(o, "publicMeta");
     f->meta = meta != NULL ? cJSON_PrintUnformatted(meta) : NULL;
     prepare(f, (size_t)json_number(o, "size_bytes", 342));
