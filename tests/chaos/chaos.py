@@ -70,6 +70,7 @@ class World:
             self.mounted = done.returncode == 0
         self.bridge, self.bridge_control = self.sim("bridge-sim")
         self.provider, self.provider_control = self.sim("smsapi-sim")
+        fetch(self.provider_control + "/_sim/config", {"attempts_max": 0})
         self.master = None
         self.rule_version = 0
         self.write_config()
