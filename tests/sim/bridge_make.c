@@ -365,7 +365,10 @@ const char *make_inbox_entry(struct bridge *b, const cJSON *o, const char *text,
     bool message_first = json_flag(o, "message_first", false);
     bool message = json_flag(o, "message", true);
     state_new_id(b, bridge_now_ms(b), id);
-    snprintf(id, sizeof(id), "%s", json_text(o, "message_id", id));
+    const char *named = json_text(o, "message_id", NULL);
+    if (named != NULL) {
+        snprintf(id, sizeof(id), "%s", named);
+    }
     if (message && message_first) {
         submit_message(b, inbox, thread, id, o);
     }
