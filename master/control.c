@@ -17,7 +17,7 @@
 #include "core/log.h"
 #include "core/loop.h"
 
-enum { BACKLOG = 64, IDLE_S = 60, WRITE_S = 10 };
+enum { BACKLOG = 64, IDLE_S = 60, WRITE_S = 10, DISCARDS_MAX = 256 };
 
 const char *const control_door_files[CONTROL_DOORS] = {"status.sock", "control.sock"};
 static const mode_t door_modes[CONTROL_DOORS] = {0660, 0600};
@@ -223,12 +223,21 @@ static void on_read(struct bufferevent *bev, void *arg)
     read_lines(arg);
 }
 
+/* A socket that is closed with bytes unread resets the connection, and the answer may be lost with it. */
+static void discard_input(evutil_socket_t fd)
+{
+    char scratch[4096];
+    for (int i = 0; i < DISCARDS_MAX && recv(fd, scratch, sizeof scratch, MSG_DONTWAIT) > 0; i++)
+        ;
+}
+
 static void on_written(struct bufferevent *bev, void *arg)
 {
-    (void)bev;
     struct client *c = arg;
-    if (c->is_leaving)
-        client_close(c);
+    if (!c->is_leaving)
+        return;
+    discard_input(bufferevent_getfd(bev));
+    client_close(c);
 }
 
 static void on_event(struct bufferevent *bev, short what, void *arg)

@@ -192,7 +192,7 @@ void crew_restore(struct crew *crew, enum process_kind kind)
 {
     struct slot *slot;
     for (size_t at = 0; (slot = next_of(crew, kind, &at));)
-        if (!slot->wanted)
+        if (!slot->wanted && !slot->is_dismissed)
             slot_start(slot, false);
 }
 
@@ -258,8 +258,11 @@ void crew_scale(struct crew *crew, unsigned count)
 {
     if (count > CREW_SENDERS_MAX)
         count = CREW_SENDERS_MAX;
-    for (unsigned n = crew_senders(crew); n > count; n--)
-        slot_quit(last_sender(crew), ROLE_DRAIN_MS);
+    for (unsigned n = crew_senders(crew); n > count; n--) {
+        struct slot *slot = last_sender(crew);
+        slot->is_dismissed = true;
+        slot_quit(slot, ROLE_DRAIN_MS);
+    }
     for (unsigned n = crew_senders(crew); n < count; n++)
         slot_start(add_sender(crew), false);
 }
@@ -269,7 +272,7 @@ void crew_sweep(struct crew *crew)
     size_t kept = 0;
     for (size_t i = 0; i < crew->count; i++) {
         struct slot *slot = crew->slots[i];
-        if (slot->kind == PROCESS_SENDER && !slot->wanted && slot_is_empty(slot) && slot->started_before)
+        if (slot->is_dismissed && slot_is_empty(slot))
             slot_free(&slot);
         else
             crew->slots[kept++] = slot;

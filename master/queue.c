@@ -137,7 +137,8 @@ static void print_member(const cJSON *member)
     char *text = NULL;
     if (cJSON_IsString(member))
         text = text_clean(member->valuestring, TEXT_ONE_LINE);
-    else if (cJSON_IsNumber(member) && member->valuedouble == (double)(int64_t)member->valuedouble)
+    else if (cJSON_IsNumber(member) && member->valuedouble < 1e15 && member->valuedouble > -1e15 &&
+             member->valuedouble == (double)(int64_t)member->valuedouble)
         text = xstrdup(text_number(member->valuedouble, number, sizeof number));
     else if (cJSON_IsNumber(member))
         text = xasprintf("%g", member->valuedouble);

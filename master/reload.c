@@ -302,11 +302,12 @@ static void give_up(void)
 {
     if (reload.phase == RELOAD_NONE)
         return;
+    bool is_done = reload.phase == RELOAD_CONFIRMING; /* the new crew works, only the last look is missing */
     drop_unused();
     free(reload.error);
     reload.error = xstrdup("bridgebell is stopping");
     reload.phase = RELOAD_NONE;
-    record(false);
+    record(is_done);
     answer_all();
 }
 

@@ -1,22 +1,32 @@
 #include "master/report.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "core/alloc.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "master/reload.h"
 #include "master/supervise.h"
 
 static struct {
-    const char *file, *runtime_dir;
+    char *file, *runtime_dir;
     uint64_t started_ms;
 } report;
 
+void report_free(void)
+{
+    free(report.file);
+    free(report.runtime_dir);
+    report.file = report.runtime_dir = NULL;
+}
+
 void report_setup(const char *file, const char *runtime_dir)
 {
-    report.file = file;
-    report.runtime_dir = runtime_dir;
+    report_free();
+    report.file = xstrdup(file);
+    report.runtime_dir = xstrdup(runtime_dir);
     report.started_ms = clock_mono_ms();
 }
 

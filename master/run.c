@@ -168,6 +168,7 @@ static void cleanup(void)
     forward_free();
     control_close();
     reload_free();
+    report_free();
     supervise_free();
     shutdown_free();
     signals_free();

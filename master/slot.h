@@ -56,6 +56,7 @@ struct slot {
     uint64_t since_ms; /* clock_mono_ms of the last change of state */
     bool wanted;
     bool on_trial;
+    bool is_dismissed;       /* scaled away: not to come back with its crew */
     struct process *process; /* NULL if none */
     pid_t pid;               /* 0 if none */
     uint64_t generation;     /* of the process; grows with each start anywhere in the master */

@@ -159,11 +159,11 @@ static void print_queue(const struct page *p, const cJSON *status)
                  str_duration((int64_t)oldest_ms, age, sizeof age));
     cJSON_ArrayForEach(one, queue)
     {
-        if (strcmp(one->string, "oldest_due_ms") == 0 ||
-            (one->valuedouble <= 0 && !is_always_shown(one->string)))
+        if (!one->string || strcmp(one->string, "oldest_due_ms") == 0 ||
+            (json_number(queue, one->string) <= 0 && !is_always_shown(one->string)))
             continue;
         table_cell_coloured(t, one->string, job_colour(one->string));
-        table_cell_number(t, one->valuedouble);
+        table_cell_number(t, json_number(queue, one->string));
         table_cell(t, strcmp(one->string, "queued") == 0 ? note : "");
     }
     print_section(p, "QUEUE", t);
