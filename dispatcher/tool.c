@@ -1,6 +1,5 @@
 #include "dispatcher/tool.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,30 +130,47 @@ static int usage(void)
     return TOOL_USAGE;
 }
 
+struct eval_words {
+    const char *source, *event_path, *bridge;
+};
+
+/* Not getopt: an expression may well begin with a minus. */
+static int read_eval_words(int argc, char **argv, struct eval_words *w)
+{
+    const struct {
+        const char *word;
+        const char **value;
+    } options[] = {{"--event", &w->event_path}, {"--bridge", &w->bridge}};
+    bool only_words = false;
+    for (int i = 1; i < argc; i++) {
+        const char **value = NULL;
+        for (size_t o = 0; !only_words && o < sizeof options / sizeof options[0]; o++)
+            if (strcmp(argv[i], options[o].word) == 0)
+                value = options[o].value;
+        if (value && i + 1 < argc)
+            *value = argv[++i];
+        else if (!only_words && strcmp(argv[i], "--") == 0)
+            only_words = true;
+        else if (!value && !w->source)
+            w->source = argv[i];
+        else
+            return -1;
+    }
+    return w->source ? 0 : -1;
+}
+
 static int tool_eval(int argc, char **argv)
 {
-    static const struct option options[] = {{"event", required_argument, NULL, 'e'},
-                                            {"bridge", required_argument, NULL, 'b'},
-                                            {NULL, 0, NULL, 0}};
-    const char *event_path = NULL, *bridge = "main";
-    optind = 1;
-    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (c == 'e')
-            event_path = optarg;
-        else if (c == 'b')
-            bridge = optarg;
-        else
-            return usage();
-    }
-    if (argc - optind != 1)
+    struct eval_words words = {.bridge = "main"};
+    if (read_eval_words(argc, argv, &words))
         return usage();
     struct tool_event event;
     memset(&event, 0, sizeof event);
     buf_init(&event.packed, 0);
     msg_in_init(&event.in);
     int rc = TOOL_USAGE;
-    if (!event_path || load_event(&event, event_path, bridge) == 0)
-        rc = evaluate(argv[optind], event_path ? &event : NULL);
+    if (!words.event_path || load_event(&event, words.event_path, words.bridge) == 0)
+        rc = evaluate(words.source, words.event_path ? &event : NULL);
     msg_in_free(&event.in);
     buf_free(&event.packed);
     return rc;

@@ -31,6 +31,14 @@ static const char send_details[] =
     "reads\n"
     "from standard input: --message - the whole text; --to - numbers, one a line, up to an empty line.\n";
 
+static const char eval_details[] = "FILE holds one notification as the Bridge sends it; \"-\" reads it from "
+                                   "standard input. Without one the names "
+                                   "of an\nevent have no value.\n";
+
+/* The words of `eval` are read by the dispatcher's executable. */
+static const struct option_row eval_options[] = {
+    {"event", 0, "FILE", "the notification to evaluate on; \"-\" reads standard input"}, {0}};
+
 static const struct command commands[] = {
     {.name = "run",
      .summary = "run in the foreground",
@@ -62,6 +70,12 @@ static const struct command commands[] = {
      .words_min = 1,
      .words_max = 2,
      .run = queue_command},
+    {.name = "eval",
+     .summary = "the value of an expression as JSON, or what is wrong with it",
+     .usage = "EXPRESSION [--event FILE|-]",
+     .details = eval_details,
+     .options = eval_options,
+     .run_raw = eval_command},
     {.name = "pause",
      .summary = "send nothing until \"resume\"; events are still taken",
      .usage = "[--provider NAME]",
@@ -212,6 +226,9 @@ static int run_one(const struct command *command, int argc, char **argv)
     char *why = NULL;
     int code;
     current = command;
+    if (command->run_raw)
+        return argc == 2 && strcmp(argv[1], "--help") == 0 ? print_help(command)
+                                                           : command->run_raw(argc, argv);
     if (options_parse(command->options, argc, argv, command->numbers_are_words, &arguments, &why))
         code = command_misuse("%s", why);
     else

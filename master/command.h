@@ -19,6 +19,7 @@ struct command {
     bool numbers_are_words;
     bool is_hidden;
     int (*run)(const struct arguments *arguments); /* returns an exit code */
+    int (*run_raw)(int argc, char **argv);         /* instead of RUN: takes the words as they are */
 };
 
 /* The whole program behind main: finds the subcommand in ARGV and runs it. Returns the exit code. */

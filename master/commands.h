@@ -17,6 +17,7 @@ int scale_command(const struct arguments *arguments);
 int reopen_command(const struct arguments *arguments);
 int resync_command(const struct arguments *arguments);
 int reference_command(const struct arguments *arguments);
+int eval_command(int argc, char **argv);
 
 extern const struct option_row run_options[], check_options[], status_options[], send_options[],
     queue_options[], line_options[], plain_options[], stop_options[], resync_options[], reference_options[];

@@ -78,6 +78,11 @@ int process_find_executables(char **why)
     return -1;
 }
 
+const char *process_executable(enum process_kind kind)
+{
+    return processes.paths[kind];
+}
+
 /* ---- the end ---- */
 
 static void process_free(void *arg)

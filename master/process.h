@@ -43,6 +43,8 @@ struct process_events {
 /* Finds the executables of all roles beside the running one, else in ../libexec/bridgebell. 0, or -1 with a
  * sentence in WHY (freed by the caller). Once, at start. */
 int process_find_executables(char **why);
+/* The path found for KIND; valid after process_find_executables. */
+const char *process_executable(enum process_kind kind);
 
 /* NULL with errno if the process cannot be made. */
 struct process *process_start(const struct process_order *order, const struct process_events *events,

@@ -47,7 +47,7 @@ def test_hundred_thousand_events_of_which_one_percent_match(line, bell):
 
 def test_every_captured_notification_becomes_one_message(line, bell):
     world = line()
-    rules = world.rule(when="true", message="{{ type }} {{ item }} {{ data.version }} {{ time }}")
+    rules = world.rule(when="true", message="{{ type }} {{ item }} {{ time }}", more="cancel_on_delete = off")
     one = bell(world.config(rules, bridge="catch_up = off", channels="thread, store, stream, inbox, kvdb",
                             provider="batch = 1")).start()
     world.subscribed("kvdb")
