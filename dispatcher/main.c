@@ -157,15 +157,19 @@ static void control(uint64_t id, const cJSON *request)
     control_request(&dispatcher.parts, id, request);
 }
 
+/* The sockets' files go while the store is still ours: a successor that waits for the store binds the same
+ * names as soon as it has it, and closing ours then would remove them under its feet. */
 static void cleanup(void)
 {
     struct control *p = &dispatcher.parts;
     door_free(&dispatcher.door);
     if (p->store)
-        store_close(&p->store); /* first: its last completions still find intake and queue */
+        store_finish(p->store);
     intake_free(&p->intake);
     senders_free(&dispatcher.senders);
+    zsock_shutdown();
     queue_free(&p->queue);
+    store_close(&p->store);
     rules_free(&p->rules);
 }
 

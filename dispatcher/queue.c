@@ -278,7 +278,6 @@ static void free_lane(struct lane *lane)
     line_clear(&lane->line);
 }
 
-/* The store must be closed before, so that nothing of ours is with it. */
 void queue_free(struct queue **p)
 {
     struct queue *q = *p;

@@ -20,6 +20,7 @@ struct queue;
 /* Reads provider blocks and the dispatcher block; adopts the leases of the last dispatcher; starts claiming.
  */
 struct queue *queue_new(const struct slice *slice, struct store *store);
+/* After store_finish, so that nothing of ours is with the store. */
 void queue_free(struct queue **q);
 
 /* Jobs about to be inserted (all JOB_QUEUED): marks as many as may leave at once as JOB_LEASED with attempt

@@ -373,13 +373,18 @@ static void free_store(struct store *s)
     free(s);
 }
 
+void store_finish(struct store *s)
+{
+    stop_thread(s);
+    deliver(s);
+}
+
 void store_close(struct store **store)
 {
     struct store *s = *store;
     if (!s)
         return;
-    stop_thread(s);
-    deliver(s);
+    store_finish(s);
     store_checkpoint_stop(&s->checkpoint);
     store_db_close(&s->db);
     store_lock_give(s->lock_fd);

@@ -261,7 +261,11 @@ const char *store_fact(struct store *s, const char *name);
 struct store_job *store_take_leased(struct store *s, size_t *count);
 
 void store_submit(struct store *s, struct store_unit *unit);
-/* Completes what was submitted (their `done` run in here), flushes, gives up the lock. Not from a `done`. */
+/* Completes what was submitted (their `done` run in here) and flushes; nothing is taken any more, the lock is
+ * kept. For a time between, in which sockets are closed that a successor will open again. Not from a `done`.
+ */
+void store_finish(struct store *s);
+/* The same, then gives up the lock. */
 void store_close(struct store **s);
 
 #endif
