@@ -62,7 +62,7 @@ static int answer(int fd)
     static const char limited[] = "HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
     char large[5000] = "HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n";
     server.requests++;
-    switch (server.behaviour) {
+    switch ((int)server.behaviour) {
     case ANSWER:
         return write(fd, ok, sizeof ok - 1) < 0 ? -1 : 0;
     case LIMITED:
