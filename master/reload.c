@@ -20,7 +20,11 @@
 #include "master/validate.h"
 #include "proto/role.h"
 
-enum { CONFIRM_LIMIT_MS = 10000, CONFIRM_AGAIN_MS = 20 };
+enum {
+    SUBSCRIBE_LIMIT_MS = 10000, /* longest overlap of old and new listeners */
+    CONFIRM_LIMIT_MS = 10000,
+    AGAIN_MS = 20,
+};
 
 enum phase {
     RELOAD_NONE,
@@ -46,8 +50,8 @@ static struct {
     int door_fd;       /* the same; -1: none */
     struct crew *old, *next;
     struct validation *validation;
-    struct loop_timer *confirm;
-    uint64_t confirm_until_ms;
+    struct loop_timer *again_timer;
+    uint64_t subscribe_until_ms, confirm_until_ms;
     struct faults faults;
     char *error;
     struct clients waiting, later;
@@ -228,6 +232,7 @@ static void step_senders(void)
     if (!is_up(PROCESS_SENDER))
         return;
     crew_quit(reload.old, PROCESS_SENDER, ROLE_DRAIN_MS);
+    reload.subscribe_until_ms = clock_mono_ms() + SUBSCRIBE_LIMIT_MS;
     enter(RELOAD_LISTENERS, PROCESS_LISTENER);
 }
 
@@ -245,14 +250,11 @@ static void on_status(uint64_t client, cJSON *status)
     if (is_confirmed || is_late)
         finish(true);
     else
-        loop_timer_start(reload.confirm, CONFIRM_AGAIN_MS);
+        loop_timer_start(reload.again_timer, AGAIN_MS);
 }
 
-static void ask_for_confirmation(void *arg)
+static void ask_for_confirmation(void)
 {
-    (void)arg;
-    if (reload.phase != RELOAD_CONFIRMING)
-        return;
     if (conf_count(supervise_crew()->conf, "bridge") == 0) {
         finish(true);
         return;
@@ -263,9 +265,38 @@ static void ask_for_confirmation(void *arg)
     cJSON_Delete(request);
 }
 
+static bool is_subscribed(const struct slot *slot)
+{
+    return slot->state == SLOT_RUNNING && slot->detail && strcmp(slot->detail, "subscribed") == 0;
+}
+
+/* True once every bridge that was listened to is listened to by its new listener too, so that no event falls
+ * between them; goes back if a new one finds that it never will be. A Bridge that is away is not waited for
+ * longer than SUBSCRIBE_LIMIT_MS. */
+static bool is_overlapping(void)
+{
+    bool is_late = clock_mono_ms() >= reload.subscribe_until_ms;
+    for (size_t i = 0; i < reload.next->count; i++) {
+        const struct slot *slot = reload.next->slots[i];
+        const struct slot *old =
+            slot->kind == PROCESS_LISTENER ? crew_find(reload.old, slot->kind, slot->name) : NULL;
+        if (!old || !is_subscribed(old) || is_subscribed(slot))
+            continue;
+        if (slot->state == SLOT_HALTED)
+            go_back(slot);
+        if (slot->state == SLOT_HALTED || !is_late) {
+            loop_timer_start(reload.again_timer, AGAIN_MS);
+            return false;
+        }
+        log_warn("the new listener is not subscribed in time; the old one leaves all the same",
+                 log_str("bridge", slot->name), log_int("limit_ms", SUBSCRIBE_LIMIT_MS));
+    }
+    return true;
+}
+
 static void step_listeners(void)
 {
-    if (!is_up(PROCESS_LISTENER))
+    if (!is_up(PROCESS_LISTENER) || !is_overlapping())
         return;
     crew_quit(reload.old, PROCESS_LISTENER, ROLE_DRAIN_MS);
     supervise_install(reload.next);
@@ -273,7 +304,16 @@ static void step_listeners(void)
     logs_configure(reload.next->conf);
     reload.phase = RELOAD_CONFIRMING;
     reload.confirm_until_ms = clock_mono_ms() + CONFIRM_LIMIT_MS;
-    ask_for_confirmation(NULL);
+    ask_for_confirmation();
+}
+
+static void on_again(void *arg)
+{
+    (void)arg;
+    if (reload.phase == RELOAD_CONFIRMING)
+        ask_for_confirmation();
+    else
+        supervise_poke();
 }
 
 static void step_back(void)
@@ -390,7 +430,7 @@ static void begin(void)
 void reload_setup(const char *file)
 {
     reload.file = file;
-    reload.confirm = loop_timer_new(ask_for_confirmation, NULL);
+    reload.again_timer = loop_timer_new(on_again, NULL);
 }
 
 void reload_request(uint64_t client)
@@ -408,7 +448,7 @@ cJSON *reload_last(void)
 void reload_free(void)
 {
     drop_unused();
-    loop_timer_free(&reload.confirm);
+    loop_timer_free(&reload.again_timer);
     faults_free(&reload.faults);
     free(reload.error);
     free(reload.waiting.ids);

@@ -82,6 +82,7 @@ static void on_state(void *arg, const char *text)
 {
     struct slot *slot = arg;
     replace_text(&slot->detail, text);
+    slot->ops->changed(slot->arg, slot);
 }
 
 static void on_reply(void *arg, uint64_t id, const char *text, size_t len)

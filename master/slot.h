@@ -43,7 +43,7 @@ struct slot_ops {
     char **(*environment)(void *arg);
     int (*door_fd)(void *arg); /* for the dispatcher; -1: none */
     void (*reply)(void *arg, struct slot *slot, uint64_t id, const char *text, size_t len);
-    /* The state is another one now. Called from within; the slot must not be freed by it. */
+    /* The state, or what the process says of itself, is another one now. Called from within; the slot must not be freed by it. */
     void (*changed)(void *arg, struct slot *slot);
 };
 

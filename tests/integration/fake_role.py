@@ -7,7 +7,7 @@ that happens to it is appended to lives.jsonl there.
 
 Orders: {"validate": [[file, line, text]…], "start": "ready" | "silent" | "crash" | "faults" | "fatal",
          "quit": "leave" | "ignore", "stop": "leave" | "ignore", "answer": "status" | "silent" | "garbage",
-         "faults": [[…]], "fatal": "text"}
+         "faults": [[…]], "fatal": "text", "state": "well", "then fatal": "text"}
 """
 import json
 import os
@@ -140,7 +140,10 @@ class Role:
             self.leave(78)
         if how == "ready":
             self.tell(READY)
-            self.tell(STATE, "well")
+            self.tell(STATE, do.get("state", "well"))
+            if "then fatal" in do:
+                self.tell(FATAL, do["then fatal"])
+                self.leave(78)
 
     def control(self, fields):
         number, text = fields

@@ -313,6 +313,36 @@ def test_a_bridge_that_is_unusable_anyway_does_not_keep_others_from_reloading(ma
     assert master.slot("listener", "main")["state"] == "halted"
 
 
+def test_an_old_listener_stays_until_the_new_one_is_subscribed(master):
+    master.order("listener", state="subscribed")
+    master.start()
+    former = master.pids("listener")
+    until("the subscription", lambda: master.slot("listener")["detail"] == "subscribed")
+    master.order("listener", state="connecting")
+    with master.connect() as s:
+        s.sendall(b'{"command":"reload"}\n')
+        until("a second listener", lambda: len(master.pids("listener")) == 2)
+        assert not master.lives("quit", "listener")
+        new = next(pid for pid in master.pids("listener") if pid not in former)
+        master.order("listener", state="subscribed")
+        os.kill(new, signal.SIGKILL)
+        assert b'"ok":true' in read_line(s)
+    until("the old one to leave", lambda: not set(former) & set(master.pids("listener")))
+
+
+def test_a_new_key_that_is_refused_brings_the_old_one_back(master):
+    master.order("listener", state="subscribed")
+    master.start()
+    former = master.pids("listener")
+    until("the subscription", lambda: master.slot("listener")["detail"] == "subscribed")
+    master.order("listener", **{"state": "connecting", "then fatal": "the Bridge refuses the key"})
+    done = master.cli("reload", code=1)
+    assert "the Bridge refuses the key" in done.stderr
+    master.order("listener", state="subscribed")
+    until("all to work", lambda: [p["state"] for p in master.status()["processes"]] == ["running"] * 5)
+    assert master.pids("listener") == former
+
+
 def test_requests_during_a_reload_are_answered(master):
     master.start()
     master.order("dispatcher", quit="ignore")
