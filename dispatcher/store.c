@@ -226,26 +226,6 @@ static int read_options(struct store *s, const struct slice *slice, struct fault
     return o->path ? 0 : -1;
 }
 
-/* The file exists, is ours alone, and its name is on disk. */
-static int make_file(const char *path, struct faults *faults)
-{
-    char *slash = strrchr(path, '/');
-    char *dir = slash ? xstrndup(path, (size_t)(slash - path) + 1) : xstrdup("./");
-    int rc = mkdir(dir, 0750) == 0 || errno == EEXIST ? 0 : -1;
-    int fd = rc == 0 ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
-    int dir_fd = fd >= 0 ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (dir_fd < 0 || fsync(dir_fd) != 0) {
-        faults_add(faults, path, 0, "the store cannot be made: %s", strerror(errno));
-        rc = -1;
-    }
-    if (fd >= 0)
-        close(fd);
-    if (dir_fd >= 0)
-        close(dir_fd);
-    free(dir);
-    return rc;
-}
-
 static void load_facts(struct store *s)
 {
     sqlite3_stmt *st = db_stmt(&s->db, SQL_FACT_ALL);
@@ -282,7 +262,7 @@ static int load_leased(struct store *s)
 static int start_threads(struct store *s)
 {
     pthread_attr_t attr;
-    if (store_checkpoint_start(&s->checkpoint, &s->options) != SQLITE_OK)
+    if (store_checkpoint_start(&s->checkpoint, &s->options, &s->witness) != SQLITE_OK)
         return -1;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
@@ -300,6 +280,7 @@ static void init(struct store *s)
     pthread_cond_init(&s->wake, &attr);
     pthread_condattr_destroy(&attr);
     s->lock_fd = -1;
+    s->clock = STORE_CLOCK;
     s->purge.cursor = -1;
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->wake_fd < 0)
@@ -318,14 +299,29 @@ static void begin_health(struct store *s)
     s->health.free_bytes = (uint64_t)s->space.free_bytes;
 }
 
+/* The lock first: nobody looks at files that another process is changing. */
+static int open_files(struct store *s, struct faults *faults)
+{
+    const char *path = s->options.path;
+    struct store_recovery recovery;
+    if (store_flush_directory(path) != 0) {
+        faults_add(faults, path, 0, "the store cannot be made: %s", strerror(errno));
+        return -1;
+    }
+    s->lock_fd = store_lock_take(&s->options, faults);
+    if (s->lock_fd < 0 || store_witness_open(&s->witness, path, faults) != 0 ||
+        store_recover(&s->db, &s->witness, &s->options, &s->clock, &recovery, faults) != 0)
+        return -1;
+    s->health.was_damaged = recovery.damaged;
+    s->health.unread_transactions = (uint64_t)recovery.unread;
+    return 0;
+}
+
 struct store *store_open(const struct slice *slice, struct faults *faults)
 {
     struct store *s = xcalloc(1, sizeof *s);
     init(s);
-    if (read_options(s, slice, faults) != 0 || make_file(s->options.path, faults) != 0)
-        goto failed;
-    s->lock_fd = store_lock_take(&s->options, faults);
-    if (s->lock_fd < 0 || store_db_open(&s->db, &s->options, &s->clock, faults) != 0)
+    if (read_options(s, slice, faults) != 0 || open_files(s, faults) != 0)
         goto failed;
     begin_health(s);
     load_facts(s);
@@ -385,8 +381,12 @@ void store_close(struct store **store)
     if (!s)
         return;
     store_finish(s);
+    bool opened = s->stopping; /* its thread had been running */
+    /* Noted as copied before the log goes, so that its absence is no riddle if we are killed here. */
+    bool clean = opened && !s->lost && store_checkpoint_last(&s->checkpoint, &s->db) == SQLITE_OK;
     store_checkpoint_stop(&s->checkpoint);
     store_db_close(&s->db);
+    store_witness_close(&s->witness, clean);
     store_lock_give(s->lock_fd);
     free_store(s);
     *store = NULL;

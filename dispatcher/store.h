@@ -58,11 +58,12 @@ struct store_job {
     int64_t expires_ms;  /* store time; 0: never */
     /* what changes */
     enum job_state state;
-    uint32_t attempt;         /* number of the last attempt; 0: none yet */
-    uint32_t failures;        /* attempts that counted, for back-off and max_attempts */
-    uint32_t generation;      /* of the idx; starts at 1 */
-    bool pinned;              /* an attempt of this generation has no recorded, definite refusal */
-    bool cancel_wanted;       /* cancelled while an attempt was in flight: not to be asked again */
+    uint32_t attempt;    /* number of the last attempt; 0: none yet */
+    uint32_t failures;   /* attempts that counted, for back-off and max_attempts */
+    uint32_t generation; /* of the idx; starts at 1 */
+    bool pinned;         /* an attempt of this generation has no recorded, definite refusal; an intake sets
+                            it where damage may have swallowed such an attempt */
+    bool cancel_wanted;  /* cancelled while an attempt was in flight: not to be asked again */
     int64_t first_attempt_ms; /* store time of the first attempt of this generation; 0: none yet */
     int64_t due_ms;
     int64_t finished_ms;

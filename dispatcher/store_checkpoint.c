@@ -11,11 +11,23 @@
 /* A frame of the log: a page and its header. */
 enum { FRAME_BYTES = 4096 + 24, STACK_BYTES = 256 * 1024 };
 
+/* Copies with MODE on connection SQL and has the witness know how far that came. */
+static int copy_log(struct store_checkpoint *c, sqlite3 *sql, int mode)
+{
+    uint32_t salt[2];
+    int frames = -1, copied = -1;
+    pthread_mutex_lock(&c->lock);
+    store_witness_salts(c->witness, salt);
+    int rc = sqlite3_wal_checkpoint_v2(sql, NULL, mode, &frames, &copied);
+    if (rc == SQLITE_OK && copied > 0)
+        store_witness_copied(c->witness, salt, copied);
+    pthread_mutex_unlock(&c->lock);
+    return rc;
+}
+
 static void copy(struct store_checkpoint *c)
 {
-    pthread_mutex_lock(&c->lock);
-    int rc = sqlite3_wal_checkpoint_v2(c->sql, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    pthread_mutex_unlock(&c->lock);
+    int rc = copy_log(c, c->sql, SQLITE_CHECKPOINT_PASSIVE);
     if (rc != SQLITE_OK && rc != SQLITE_BUSY)
         log_warn("checkpoint failed", log_str("error", sqlite3_errstr(rc)),
                  log_errno(sqlite3_system_errno(c->sql)));
@@ -39,8 +51,10 @@ static void *checkpoint_main(void *arg)
     return NULL;
 }
 
-int store_checkpoint_start(struct store_checkpoint *c, const struct store_options *options)
+int store_checkpoint_start(struct store_checkpoint *c, const struct store_options *options,
+                           struct store_witness *witness)
 {
+    c->witness = witness;
     c->log_limit_bytes = options->log_limit_bytes;
     pthread_mutex_init(&c->lock, NULL);
     pthread_mutex_init(&c->wake_lock, NULL);
@@ -88,10 +102,13 @@ int store_checkpoint_force(struct store_checkpoint *c, struct store_db *db)
 {
     if (db->wal_frames * FRAME_BYTES < c->log_limit_bytes)
         return SQLITE_OK;
-    pthread_mutex_lock(&c->lock);
-    int rc = sqlite3_wal_checkpoint_v2(db->sql, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
-    pthread_mutex_unlock(&c->lock);
+    int rc = copy_log(c, db->sql, SQLITE_CHECKPOINT_RESTART);
     if (rc == SQLITE_OK)
         db->wal_frames = 0;
     return rc;
+}
+
+int store_checkpoint_last(struct store_checkpoint *c, struct store_db *db)
+{
+    return copy_log(c, db->sql, SQLITE_CHECKPOINT_RESTART);
 }

@@ -37,9 +37,9 @@ static const char *past(const struct store_db *db, const struct store_standing *
     bool window = s->pinned && s->first_attempt_ms > 0 && s->first_attempt_ms + WINDOW_MS <= db->now_ms;
     *state = s->pinned ? JOB_UNCERTAIN : JOB_EXPIRED;
     if (expired && s->pinned)
-        return "expired; its outcome is unknown";
+        return STORE_EXPIRED_UNKNOWN;
     if (expired)
-        return "expired";
+        return STORE_EXPIRED;
     return window ? "asked for 23 hours; its outcome is unknown" : NULL;
 }
 

@@ -13,11 +13,13 @@ enum { REBASE_MS = 1000, SLOWER_BY = 32, BOOT_ID_MAX = 40 };
 
 void store_clock_start(struct store_clock *c, int64_t recorded_ms, int64_t wall_ms, uint64_t boot_ms)
 {
-    pthread_mutex_init(&c->lock, NULL);
+    pthread_mutex_lock(&c->lock);
+    c->started = true;
     c->base_ms = recorded_ms > wall_ms ? recorded_ms : wall_ms;
     c->base_boot_ms = boot_ms;
     c->slow = c->base_ms > wall_ms;
     c->last_ms = c->base_ms;
+    pthread_mutex_unlock(&c->lock);
 }
 
 int64_t store_clock_at(struct store_clock *c, int64_t wall_ms, uint64_t boot_ms)

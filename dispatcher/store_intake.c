@@ -173,6 +173,18 @@ static void add_cancelled(struct store_db *db, struct store_job *j)
     j->row = row.row;
 }
 
+/* An event from before the last damage may have been decided and its job sent in a transaction that cannot be
+ * read any more: its job asks as one of unknown outcome. */
+static void pin_after_damage(struct store_db *db, struct store_job *j)
+{
+    enum { CLOCKS_DIFFER_MS = 60000 };
+    if (db->damaged_ms == 0 || j->event_ms > db->damaged_ms + CLOCKS_DIFFER_MS)
+        return;
+    j->pinned = true;
+    if (j->first_attempt_ms == 0)
+        j->first_attempt_ms = j->event_ms > 0 && j->event_ms < db->now_ms ? j->event_ms : db->now_ms;
+}
+
 static void add_job(struct store_db *db, const struct store_decision *d, struct store_job *j)
 {
     j->row = 0;
@@ -185,6 +197,7 @@ static void add_job(struct store_db *db, const struct store_decision *d, struct 
         j->due_ms = db->now_ms;
     if (j->generation == 0)
         j->generation = 1;
+    pin_after_damage(db, j);
     bool open = j->state == JOB_QUEUED || j->state == JOB_LEASED || j->state == JOB_HELD;
     if (open && !j->keep_on_delete &&
         (was_deleted(db, j->bridge, j->item) || was_deleted(db, j->bridge, j->container))) {

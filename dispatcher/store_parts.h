@@ -13,6 +13,8 @@
 
 #include "core/buf.h"
 #include "dispatcher/store.h"
+#include "dispatcher/store_page.h"
+#include "dispatcher/store_wal.h"
 
 /* ---- store_clock.c: the store's time ---- */
 /* Advances with the machine's boot-time clock and never falls behind the host's wall clock; while it is ahead
@@ -23,7 +25,10 @@ struct store_clock {
     uint64_t base_boot_ms;
     bool slow; /* it was ahead of the host at that moment */
     int64_t last_ms;
+    bool started;
 };
+/* STORE_CLOCK is one that stands still until it is started. */
+#define STORE_CLOCK ((struct store_clock){.lock = PTHREAD_MUTEX_INITIALIZER})
 void store_clock_start(struct store_clock *c, int64_t recorded_ms, int64_t wall_ms, uint64_t boot_ms);
 int64_t store_clock_at(struct store_clock *c, int64_t wall_ms, uint64_t boot_ms);
 int64_t store_clock_now(struct store_clock *c);
@@ -32,6 +37,8 @@ void store_clock_print(struct store_clock *c, char *out, size_t size);
 int64_t store_clock_parse(const char *record, uint64_t boot_ms);
 
 /* ---- the database ---- */
+enum { STORE_SCHEMA_VERSION = 1 };
+
 struct store_options {
     char *path; /* of the database; companions are path-lock, path-wal, path-reserve … */
     char *installation;
@@ -72,6 +79,7 @@ enum store_sql {
     SQL_LIST_ROWS,
     SQL_LIST_STATE,
     SQL_LIST_IDS,
+    SQL_SWEEP,
     SQL_PURGE_LOOK,
     SQL_PURGE_JOB,
     SQL_PURGE_EVENTS,
@@ -90,8 +98,9 @@ struct store_db {
     struct store_clock *clock;
     sqlite3 *sql;
     sqlite3_stmt *stmts[SQL_COUNT];
-    int rc;         /* first error since db_clear */
-    int64_t now_ms; /* store time of this transaction */
+    int rc;              /* first error since db_clear */
+    bool damaged, newer; /* why it did not open */
+    int64_t now_ms;      /* store time of this transaction */
     int64_t clock_saved_ms;
     sqlite3_int64 changes_before; /* by this connection, before this transaction */
     int64_t counts[JOB_STATES], delta[JOB_STATES];
@@ -100,20 +109,79 @@ struct store_db {
     size_t marks_count;
     struct buf scratch;
     struct hash_id identity;
-    int64_t wal_frames; /* after the last commit */
+    int64_t damaged_ms;            /* store time of the last damage; 0: never */
+    int64_t wal_frames;            /* after the last commit */
+    struct store_witness *witness; /* NULL: none is kept */
 };
 
+/* ---- store_witness.c: a note beside the database of what is on disk ----
+ * Written without a flush after every commit, so that after anything but a power loss it is exact, and after
+ * that it is a lower bound. It shows a log that is missing or too short, a database that is gone, and an
+ * older copy of either. */
+struct store_witness_record {
+    char magic[8];
+    struct hash_id identity;
+    struct hash_id session, next_session; /* the same mark stands in the database; both while it changes */
+    uint32_t salt[2];                     /* of the log */
+    int64_t frames, transactions;         /* committed in that log */
+    int64_t copied;                       /* of its frames, into the database */
+    int64_t clean;                        /* closed with everything copied */
+    int64_t schema;                       /* version that was written last */
+    uint64_t sum;
+};
+struct store_witness {
+    int fd, wal_fd;
+    char *wal_path;
+    pthread_mutex_t lock;
+    bool found; /* `record` was there at opening */
+    struct store_witness_record record;
+};
+/* -1 with a fault. */
+int store_witness_open(struct store_witness *w, const char *path, struct faults *faults);
+/* From now on; flushed. */
+void store_witness_session(struct store_witness *w, const struct hash_id *identity,
+                           const struct hash_id *session, const struct hash_id *next);
+/* What the scan of the log found, before the first commit. */
+void store_witness_start(struct store_witness *w, const struct store_wal *wal);
+void store_witness_commit(struct store_witness *w, int64_t frames);
+/* Which log is being copied, and how much of it has been. */
+void store_witness_salts(struct store_witness *w, uint32_t salt[2]);
+void store_witness_copied(struct store_witness *w, const uint32_t salt[2], int64_t frames);
+void store_witness_close(struct store_witness *w, bool clean);
+
+/* ---- store_recover.c, store_salvage.c ---- */
+struct store_recovery {
+    bool damaged;
+    int64_t unread; /* transactions that SQLite would not have read */
+};
+/* Opens the database, whatever state it is in: damage is set aside and what reads is taken over. 0, or -1
+ * with a fault. */
+int store_recover(struct store_db *db, struct store_witness *w, const struct store_options *options,
+                  struct store_clock *clock, struct store_recovery *out, struct faults *faults);
+/* Builds a new database from every page of the old one and of its log that reads, moves the old ones aside.
+ * IDENTITY may be NULL. */
+int store_salvage(const struct store_options *options, const struct hash_id *identity, struct faults *faults);
+/* Finishes a salvage that was interrupted while it moved files. */
+int store_salvage_finish(const struct store_options *options, struct faults *faults);
+
 /* ---- store_schema.c ---- */
-enum { STORE_SCHEMA_VERSION = 1 };
-/* Brings an empty or older database to the current schema. 0, or -1 with a fault. */
-int store_schema_bring(sqlite3 *sql, const char *path, struct faults *faults);
+/* Brings an empty or older database to the current schema. 0, or -1 with a fault and db->damaged or db->newer
+ * set. */
+int store_schema_bring(struct store_db *db, struct faults *faults);
 
 /* ---- store_sqlite.c ---- */
 /* Opens the file (made 0600 if missing) with this store's settings. SQLite's code. */
 int store_sqlite_connect(const char *path, int64_t log_limit_bytes, sqlite3 **out);
-/* Connects, brings the schema, prepares, reads identity, counts, clock and marks. 0, or -1 with a fault. */
+/* Connects, brings the schema, prepares, reads identity, counts, clock and marks. 0, or -1 with a fault;
+ * db->damaged and db->newer say whether the file is to blame. */
 int store_db_open(struct store_db *db, const struct store_options *options, struct store_clock *clock,
                   struct faults *faults);
+/* Whether pages and indexes agree; reads the whole file. */
+bool store_db_check(struct store_db *db);
+bool store_is_damage(int rc);
+/* Makes the file (0600) and puts its name on disk. -1 with errno. */
+int store_make_file(const char *path);
+int store_flush_directory(const char *path);
 void store_db_close(struct store_db *db);
 /* The statement, reset and ready to be bound. */
 sqlite3_stmt *db_stmt(struct store_db *db, enum store_sql which);
@@ -157,13 +225,17 @@ struct store_standing {
     STORE_STANDING_COLUMNS ", event, bridge, rule, provider, number, from_name, text, item, container, "     \
                            "priority, keep_on_delete, event_ms, created_ms, reason, code, provider_id, "     \
                            "points_micro, parts, inferred"
+enum { STORE_JOB_COLUMNS_COUNT = 33 };
 uint64_t store_row_sum(struct buf *scratch, const struct store_job *j);
 uint64_t store_row_state_sum(const struct store_standing *s);
 /* Reads the columns above from the current row of ST. */
 void store_row_standing(sqlite3_stmt *st, struct store_standing *out);
 /* False if the fixed fields do not match their checksum; the job is filled as far as it reads either way. */
 bool store_row_job(struct buf *scratch, sqlite3_stmt *st, struct store_job *j, struct store_standing *s);
-/* Inserts; false if the id is there (or on error). Sets j->row. */
+/* The same from a row that was read out of a page. */
+bool store_row_decode(struct buf *scratch, const struct page_row *row, struct store_job *j,
+                      struct store_standing *s);
+/* Inserts, as row j->row unless that is 0; false if the id or the row is there (or on error). Sets j->row. */
 bool store_row_add(struct store_db *db, struct store_job *j);
 /* Writes the standing; REASON and CODE as given. WAS is the state on disk, for the counts. */
 bool store_row_step(struct store_db *db, struct store_standing *s, enum job_state was, const char *reason,
@@ -242,6 +314,7 @@ struct store_checkpoint {
     pthread_t thread;
     bool running;
     pthread_mutex_t lock; /* one checkpoint at a time */
+    struct store_witness *witness;
     pthread_mutex_t wake_lock;
     pthread_cond_t wake;
     bool wanted, stopping;
@@ -250,12 +323,15 @@ struct store_checkpoint {
     int64_t asked_frames; /* the store's thread: length of the log when it last asked */
 };
 /* SQLite's code. */
-int store_checkpoint_start(struct store_checkpoint *c, const struct store_options *options);
+int store_checkpoint_start(struct store_checkpoint *c, const struct store_options *options,
+                           struct store_witness *witness);
 void store_checkpoint_stop(struct store_checkpoint *c);
 /* After a commit that left FRAMES in the log: has it copied when that is worth it. */
 void store_checkpoint_look(struct store_checkpoint *c, int64_t frames);
 /* Copies all of it now and starts the log anew, if it has reached its limit. SQLite's code. */
 int store_checkpoint_force(struct store_checkpoint *c, struct store_db *db);
+/* Copies all of it, before the database is closed. SQLite's code. */
+int store_checkpoint_last(struct store_checkpoint *c, struct store_db *db);
 
 /* ---- store_lock.c: one process at a time ---- */
 /* Descriptor of the locked file, or -1 with a fault. Waits up to options->lock_wait_ms. */
@@ -269,6 +345,15 @@ struct store_purge {
 };
 /* Runs one chunk as a transaction of its own if one is due. SQLite's code. */
 int store_purge_step(struct store_purge *p, struct store_db *db, int64_t mono_ms);
+
+/* Queued jobs past their time end also while nobody claims them, a chunk at a time. */
+struct store_sweep {
+    int64_t next_ms; /* of the monotonic clock */
+    int64_t cursor;
+};
+int store_sweep_step(struct store_sweep *p, struct store_db *db, int64_t mono_ms);
+#define STORE_EXPIRED "expired"
+#define STORE_EXPIRED_UNKNOWN "expired; its outcome is unknown"
 
 /* ---- the store ---- */
 struct store_units {
@@ -300,12 +385,15 @@ struct store {
     pthread_t thread;
     bool running;
     struct store_db db;
+    struct store_witness witness;
     struct store_space space;
     struct store_checkpoint checkpoint;
     struct store_purge purge;
+    struct store_sweep sweep;
     struct store_units work;
     const char *trouble; /* why intake is closed; NULL: it is open */
     const char *posted_trouble;
+    bool lost; /* the database could not be rebuilt after damage */
     int64_t looked_ms, marks_ms, due_looked_ms, commit_max_since_ms;
     uint64_t commit_max_us, commit_max_before_us;
     int wake_fd;

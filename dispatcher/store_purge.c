@@ -1,13 +1,15 @@
 /*
- * The retention. Rows stand in order of insertion, so one walk from the oldest row finds what is old and
- * stops at the first that is not. Ended jobs go by their end, keys of events and deletions by when they were
- * decided; keys stay at least a fortnight, longer than a listener may reach back. Jobs that wait for a person
- * never go.
+ * What becomes of jobs with time alone: the expiry of those that nobody claims, and the retention. Rows stand
+ * in order of insertion, so one walk from the oldest row finds what is old and stops at the first that is
+ * not. Ended jobs go by their end, keys of events and deletions by when they were decided; keys stay at least
+ * a fortnight, longer than a listener may reach back. Jobs that wait for a person never go.
  */
-#include "dispatcher/store_parts.h"
+#include <stdlib.h>
 
-#include "core/clock.h"
+#include "core/alloc.h"
 #include "core/log.h"
+#include "core/str.h"
+#include "dispatcher/store_parts.h"
 
 enum {
     CHUNK = 200,
@@ -94,5 +96,62 @@ int store_purge_step(struct store_purge *p, struct store_db *db, int64_t mono_ms
     round_ms = round_ms > ROUND_MS_MAX ? ROUND_MS_MAX : round_ms < ROUND_MS_MIN ? ROUND_MS_MIN : round_ms;
     /* Chunks of a round follow each other with room for others in between. */
     p->next_ms = mono_ms + (p->cursor < 0 && !more ? round_ms : CHUNK_EVERY_MS);
+    return rc;
+}
+
+/* ---- expiry ---- */
+
+enum { SWEEP_CHUNK = 1000, SWEEP_EVERY_MS = 250, SWEEP_REST_MS = 5000 };
+
+/* Queued jobs behind the cursor that are past their time, which moves on; 0 at the end of the round. */
+static size_t find_expired(struct store_sweep *p, struct store_db *db, struct store_standing *out)
+{
+    size_t count = 0, looked = 0;
+    sqlite3_stmt *st = db_stmt(db, SQL_SWEEP);
+    sqlite3_bind_int64(st, 1, p->cursor);
+    sqlite3_bind_int64(st, 2, SWEEP_CHUNK);
+    while (count < CHUNK && db_row(db, st)) {
+        struct store_standing *s = &out[count];
+        store_row_standing(st, s);
+        looked++;
+        p->cursor = s->row;
+        count += s->intact && s->expires_ms > 0 && s->expires_ms <= db->now_ms;
+    }
+    sqlite3_reset(st);
+    if (looked < SWEEP_CHUNK && count < CHUNK)
+        p->cursor = 0;
+    return count;
+}
+
+static void expire(struct store_db *db, struct store_standing *s)
+{
+    char id[2 * HASH_ID_BYTES + 1];
+    str_hex(s->id.bytes, HASH_ID_BYTES, id);
+    s->state = s->pinned ? JOB_UNCERTAIN : JOB_EXPIRED;
+    s->finished_ms = db->now_ms;
+    store_row_step(db, s, JOB_QUEUED, s->pinned ? STORE_EXPIRED_UNKNOWN : STORE_EXPIRED, 0);
+    log_info("job expired in the queue", log_str("job", id), log_str("state", job_state_names[s->state]),
+             log_int("attempt", s->attempt));
+}
+
+int store_sweep_step(struct store_sweep *p, struct store_db *db, int64_t mono_ms)
+{
+    if (mono_ms < p->next_ms)
+        return SQLITE_OK;
+    bool first = p->next_ms == 0;
+    p->next_ms = mono_ms + SWEEP_REST_MS;
+    if (first || db->counts[JOB_QUEUED] == 0)
+        return SQLITE_OK;
+    struct store_standing *expired = xreallocarray(NULL, CHUNK, sizeof *expired);
+    db_begin(db);
+    size_t count = find_expired(p, db, expired);
+    for (size_t i = 0; i < count; i++)
+        expire(db, &expired[i]);
+    int rc = db_commit(db);
+    if (rc != SQLITE_OK)
+        db_rollback(db);
+    free(expired);
+    if (p->cursor > 0)
+        p->next_ms = mono_ms + SWEEP_EVERY_MS;
     return rc;
 }

@@ -79,51 +79,100 @@ enum column {
     COL_PARTS,
     COL_INFERRED
 };
+_Static_assert(COL_INFERRED + 1 == STORE_JOB_COLUMNS_COUNT, "columns and their list differ");
 
 static enum job_state state_of(int64_t number)
 {
     return number >= 0 && number < JOB_STATES ? (enum job_state)number : JOB_DAMAGED;
 }
 
-void store_row_standing(sqlite3_stmt *st, struct store_standing *out)
+static void take_columns(sqlite3_stmt *st, struct page_row *row, size_t count)
 {
-    int64_t state = sqlite3_column_int64(st, COL_STATE);
-    out->row = sqlite3_column_int64(st, COL_ROW);
-    bool id_good = db_id(st, COL_ID, &out->id);
-    out->state = state_of(state);
-    out->attempt = (uint32_t)sqlite3_column_int64(st, COL_ATTEMPT);
-    out->failures = (uint32_t)sqlite3_column_int64(st, COL_FAILURES);
-    out->generation = (uint32_t)sqlite3_column_int64(st, COL_GENERATION);
-    out->pinned = sqlite3_column_int(st, COL_PINNED) != 0;
-    out->cancel_wanted = sqlite3_column_int(st, COL_CANCEL_WANTED) != 0;
-    out->first_attempt_ms = sqlite3_column_int64(st, COL_FIRST_ATTEMPT);
-    out->due_ms = sqlite3_column_int64(st, COL_DUE);
-    out->finished_ms = sqlite3_column_int64(st, COL_FINISHED);
-    out->expires_ms = sqlite3_column_int64(st, COL_EXPIRES);
-    out->sum = (uint64_t)sqlite3_column_int64(st, COL_SUM);
-    uint64_t state_sum = (uint64_t)sqlite3_column_int64(st, COL_STATE_SUM);
-    out->intact = id_good && state == (int64_t)out->state && state_sum == store_row_state_sum(out);
+    row->count = count;
+    for (size_t i = 0; i < count; i++) {
+        struct page_value *v = &row->values[i];
+        *v = (struct page_value){.kind = PAGE_NULL};
+        switch (sqlite3_column_type(st, (int)i)) {
+        case SQLITE_INTEGER:
+            v->kind = PAGE_INTEGER;
+            v->number = sqlite3_column_int64(st, (int)i);
+            break;
+        case SQLITE_TEXT:
+            v->kind = PAGE_TEXT;
+            v->data = sqlite3_column_text(st, (int)i);
+            v->len = (size_t)sqlite3_column_bytes(st, (int)i);
+            break;
+        case SQLITE_BLOB:
+            v->kind = PAGE_BLOB;
+            v->data = sqlite3_column_blob(st, (int)i);
+            v->len = (size_t)sqlite3_column_bytes(st, (int)i);
+            break;
+        }
+    }
+    row->rowid = row->values[COL_ROW].number;
+}
+
+static bool id_of(const struct page_value *v, struct hash_id *out)
+{
+    bool good = v->kind == PAGE_BLOB && v->len == HASH_ID_BYTES;
+    memset(out, 0, sizeof *out);
+    if (good)
+        memcpy(out->bytes, v->data, HASH_ID_BYTES);
+    return good;
+}
+
+static char *text_of(const struct page_value *v)
+{
+    return v->kind == PAGE_TEXT ? xstrndup((const char *)v->data, v->len) : NULL;
 }
 
 /* A text that may not be NULL by the schema; a damaged file may say otherwise. */
-static char *text_or_empty(sqlite3_stmt *st, enum column column)
+static char *text_or_empty(const struct page_value *v)
 {
-    char *text = db_text(st, (int)column);
+    char *text = text_of(v);
     return text ? text : xstrdup("");
 }
 
-static void read_texts(sqlite3_stmt *st, struct store_job *j)
+static void decode_standing(const struct page_row *row, struct store_standing *out)
 {
-    j->bridge = text_or_empty(st, COL_BRIDGE);
-    j->rule = text_or_empty(st, COL_RULE);
-    j->provider = text_or_empty(st, COL_PROVIDER);
-    j->number = text_or_empty(st, COL_NUMBER);
-    j->from = db_text(st, COL_FROM);
-    j->text = text_or_empty(st, COL_TEXT);
-    j->item = db_text(st, COL_ITEM);
-    j->container = db_text(st, COL_CONTAINER);
-    j->reason = db_text(st, COL_REASON);
-    j->provider_id = db_text(st, COL_PROVIDER_ID);
+    const struct page_value *v = row->values;
+    out->row = row->rowid;
+    bool id_good = id_of(&v[COL_ID], &out->id);
+    out->state = state_of(v[COL_STATE].number);
+    out->attempt = (uint32_t)v[COL_ATTEMPT].number;
+    out->failures = (uint32_t)v[COL_FAILURES].number;
+    out->generation = (uint32_t)v[COL_GENERATION].number;
+    out->pinned = v[COL_PINNED].number != 0;
+    out->cancel_wanted = v[COL_CANCEL_WANTED].number != 0;
+    out->first_attempt_ms = v[COL_FIRST_ATTEMPT].number;
+    out->due_ms = v[COL_DUE].number;
+    out->finished_ms = v[COL_FINISHED].number;
+    out->expires_ms = v[COL_EXPIRES].number;
+    out->sum = (uint64_t)v[COL_SUM].number;
+    out->intact = id_good && v[COL_STATE].kind == PAGE_INTEGER &&
+                  v[COL_STATE].number == (int64_t)out->state &&
+                  (uint64_t)v[COL_STATE_SUM].number == store_row_state_sum(out);
+}
+
+void store_row_standing(sqlite3_stmt *st, struct store_standing *out)
+{
+    struct page_row row;
+    take_columns(st, &row, COL_STATE_SUM + 1);
+    decode_standing(&row, out);
+}
+
+static void decode_texts(const struct page_value *v, struct store_job *j)
+{
+    j->bridge = text_or_empty(&v[COL_BRIDGE]);
+    j->rule = text_or_empty(&v[COL_RULE]);
+    j->provider = text_or_empty(&v[COL_PROVIDER]);
+    j->number = text_or_empty(&v[COL_NUMBER]);
+    j->from = text_of(&v[COL_FROM]);
+    j->text = text_or_empty(&v[COL_TEXT]);
+    j->item = text_of(&v[COL_ITEM]);
+    j->container = text_of(&v[COL_CONTAINER]);
+    j->reason = text_of(&v[COL_REASON]);
+    j->provider_id = text_of(&v[COL_PROVIDER_ID]);
 }
 
 static void copy_standing(struct store_job *j, const struct store_standing *s)
@@ -142,24 +191,33 @@ static void copy_standing(struct store_job *j, const struct store_standing *s)
     j->expires_ms = s->expires_ms;
 }
 
-bool store_row_job(struct buf *scratch, sqlite3_stmt *st, struct store_job *j, struct store_standing *s)
+bool store_row_decode(struct buf *scratch, const struct page_row *row, struct store_job *j,
+                      struct store_standing *s)
 {
+    const struct page_value *v = row->values;
     memset(j, 0, sizeof *j);
-    store_row_standing(st, s);
+    decode_standing(row, s);
     copy_standing(j, s);
-    read_texts(st, j);
-    bool event_good = db_id(st, COL_EVENT, &j->event);
-    int64_t priority = sqlite3_column_int64(st, COL_PRIORITY);
+    decode_texts(v, j);
+    bool event_good = id_of(&v[COL_EVENT], &j->event);
+    int64_t priority = v[COL_PRIORITY].number;
     bool priority_good = priority >= PRIORITY_CRITICAL && priority <= PRIORITY_BULK;
     j->priority = priority_good ? (enum job_priority)priority : PRIORITY_NORMAL;
-    j->keep_on_delete = sqlite3_column_int(st, COL_KEEP) != 0;
-    j->event_ms = sqlite3_column_int64(st, COL_EVENT_MS);
-    j->created_ms = sqlite3_column_int64(st, COL_CREATED);
-    j->code = sqlite3_column_int(st, COL_CODE);
-    j->points_micro = sqlite3_column_int64(st, COL_POINTS);
-    j->parts = sqlite3_column_int(st, COL_PARTS);
-    j->inferred = sqlite3_column_int(st, COL_INFERRED) != 0;
+    j->keep_on_delete = v[COL_KEEP].number != 0;
+    j->event_ms = v[COL_EVENT_MS].number;
+    j->created_ms = v[COL_CREATED].number;
+    j->code = (int32_t)v[COL_CODE].number;
+    j->points_micro = v[COL_POINTS].number;
+    j->parts = (int32_t)v[COL_PARTS].number;
+    j->inferred = v[COL_INFERRED].number != 0;
     return event_good && priority_good && store_row_sum(scratch, j) == s->sum;
+}
+
+bool store_row_job(struct buf *scratch, sqlite3_stmt *st, struct store_job *j, struct store_standing *s)
+{
+    struct page_row row;
+    take_columns(st, &row, STORE_JOB_COLUMNS_COUNT);
+    return store_row_decode(scratch, &row, j, s);
 }
 
 static struct store_standing standing_of(const struct store_job *j, uint64_t sum)
@@ -224,6 +282,10 @@ bool store_row_add(struct store_db *db, struct store_job *j)
 {
     struct store_standing s = standing_of(j, store_row_sum(&db->scratch, j));
     sqlite3_stmt *st = db_stmt(db, SQL_JOB_ADD);
+    if (j->row > 0)
+        sqlite3_bind_int64(st, COL_ROW + 1, j->row);
+    else
+        sqlite3_bind_null(st, COL_ROW + 1);
     bind_standing(st, &s);
     bind_rest(st, j);
     if (!db_run(db, st) || sqlite3_changes64(db->sql) == 0)

@@ -66,11 +66,13 @@ static int migrate_from(sqlite3 *sql, int version)
     return rc;
 }
 
-int store_schema_bring(sqlite3 *sql, const char *path, struct faults *faults)
+int store_schema_bring(struct store_db *db, struct faults *faults)
 {
+    const char *path = db->options->path;
     int version = 0;
-    int rc = version_of(sql, &version);
-    if (rc == SQLITE_OK && version > STORE_SCHEMA_VERSION) {
+    int rc = version_of(db->sql, &version);
+    db->newer = rc == SQLITE_OK && version > STORE_SCHEMA_VERSION;
+    if (db->newer) {
         faults_add(faults, path, 0,
                    "the store has schema version %d, this program knows up to %d: it was "
                    "written by a newer bridgebell",
@@ -78,12 +80,13 @@ int store_schema_bring(sqlite3 *sql, const char *path, struct faults *faults)
         return -1;
     }
     for (int from = version; rc == SQLITE_OK && from < STORE_SCHEMA_VERSION; from++) {
-        rc = migrate_from(sql, from);
+        rc = migrate_from(db->sql, from);
         if (rc == SQLITE_OK && from > 0)
             log_info("store migrated", log_str("path", path), log_int("version", from + 1));
     }
     if (rc == SQLITE_OK)
         return 0;
-    faults_add(faults, path, 0, "the store's tables cannot be made: %s", sqlite3_errmsg(sql));
+    db->damaged = store_is_damage(rc);
+    faults_add(faults, path, 0, "the store's tables cannot be made: %s", sqlite3_errmsg(db->sql));
     return -1;
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/alloc.h"
@@ -34,7 +35,7 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_DELETION_ADD] = "INSERT INTO deletions(hash, at_ms) VALUES(?1, ?2) ON CONFLICT DO NOTHING",
     [SQL_DELETION_FIND] = "SELECT 1 FROM deletions WHERE hash = ?1",
     [SQL_DELETION_ANY] = "SELECT 1 FROM deletions LIMIT 1",
-    [SQL_JOB_ADD] = "INSERT INTO jobs(" STORE_JOB_COLUMNS ") VALUES(NULL, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
+    [SQL_JOB_ADD] = "INSERT INTO jobs(" STORE_JOB_COLUMNS ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
                     "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, "
                     "?27, ?28, ?29, ?30, ?31, ?32, ?33) ON CONFLICT DO NOTHING",
     [SQL_JOB_BY_ROW] = "SELECT " STORE_JOB_COLUMNS " FROM jobs WHERE row = ?1",
@@ -66,6 +67,8 @@ static const char *const texts[SQL_COUNT] = {
                        " AND row < ?1 ORDER BY row DESC LIMIT ?2",
     [SQL_LIST_IDS] = "SELECT row, state FROM jobs WHERE id BETWEEN ?3 AND ?4 AND row < ?1"
                      " ORDER BY row DESC LIMIT ?2",
+    [SQL_SWEEP] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE state = 0"
+                  " AND (state < 3 OR state > 7) AND row > ?1 ORDER BY row LIMIT ?2",
     [SQL_PURGE_LOOK] = "SELECT row, state, finished_ms, created_ms FROM jobs WHERE row > ?1 ORDER BY row"
                        " LIMIT ?2",
     [SQL_PURGE_JOB] = "DELETE FROM jobs WHERE row = ?1",
@@ -221,6 +224,8 @@ int db_commit(struct store_db *db)
     db->changes_before = sqlite3_total_changes64(db->sql);
     if (wrote) {
         store_marks_saved(db);
+        if (db->witness)
+            store_witness_commit(db->witness, db->wal_frames);
         if (db->now_ms >= db->clock_saved_ms + 1000)
             db->clock_saved_ms = db->now_ms;
     }
@@ -339,15 +344,37 @@ static void load_state(struct store_db *db)
     char *record = db_meta(db, "clock");
     int64_t recorded = store_clock_parse(record, clock_boot_ms());
     free(record);
-    store_clock_start(db->clock, recorded, clock_wall_ms(), clock_boot_ms());
+    if (!db->clock->started)
+        store_clock_start(db->clock, recorded, clock_wall_ms(), clock_boot_ms());
     db->now_ms = store_clock_now(db->clock);
     settle_identity(db);
+    char *damaged = db_meta(db, "damaged");
+    db->damaged_ms = damaged ? strtoll(damaged, NULL, 10) : 0;
+    free(damaged);
     load_counts(db);
     load_marks(db);
     sqlite3_stmt *st = db_stmt(db, SQL_DELETION_ANY);
     db->any_deletions = db_row(db, st);
     sqlite3_reset(st);
     db_commit(db);
+}
+
+bool store_is_damage(int rc)
+{
+    int kind = rc & 0xff;
+    /* A table or column that is not there, in a file of the right version, was overwritten. */
+    return kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB || kind == SQLITE_ERROR || kind == SQLITE_FORMAT;
+}
+
+/* Adds a fault unless RC is fine. */
+static int opened(struct store_db *db, int rc, const char *what, struct faults *faults)
+{
+    if (rc == SQLITE_OK)
+        return 0;
+    db->damaged = store_is_damage(rc);
+    faults_add(faults, db->options->path, 0, "the store cannot be %s: %s", what,
+               db->sql ? sqlite3_errmsg(db->sql) : sqlite3_errstr(rc));
+    return -1;
 }
 
 int store_db_open(struct store_db *db, const struct store_options *options, struct store_clock *clock,
@@ -357,20 +384,63 @@ int store_db_open(struct store_db *db, const struct store_options *options, stru
     db->clock = clock;
     buf_init(&db->scratch, 0);
     int rc = store_sqlite_connect(options->path, options->log_limit_bytes, &db->sql);
-    if (rc != SQLITE_OK) {
-        faults_add(faults, options->path, 0, "the store cannot be opened: %s",
-                   db->sql ? sqlite3_errmsg(db->sql) : sqlite3_errstr(rc));
+    if (opened(db, rc, "opened", faults) != 0)
         return -1;
-    }
-    if (store_schema_bring(db->sql, options->path, faults) != 0)
+    if (store_schema_bring(db, faults) != 0)
         return -1;
     sqlite3_wal_hook(db->sql, remember_frames, db);
-    if (prepare_all(db) == SQLITE_OK)
+    rc = prepare_all(db);
+    if (rc == SQLITE_OK) {
         load_state(db);
-    if (sqlite3_errcode(db->sql) == SQLITE_OK && db->rc == SQLITE_OK)
-        return 0;
-    faults_add(faults, options->path, 0, "the store cannot be read: %s", sqlite3_errmsg(db->sql));
-    return -1;
+        rc = db->rc;
+    }
+    return opened(db, rc, "read", faults);
+}
+
+bool store_db_check(struct store_db *db)
+{
+    sqlite3_stmt *st = NULL;
+    bool good = sqlite3_prepare_v2(db->sql, "PRAGMA integrity_check(1)", -1, &st, NULL) == SQLITE_OK &&
+                sqlite3_step(st) == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(st, 0), "ok") == 0;
+    if (!good)
+        log_error("the store's pages do not agree",
+                  log_str("what", st ? (const char *)sqlite3_column_text(st, 0) : NULL));
+    sqlite3_finalize(st);
+    return good;
+}
+
+/* ---- files ---- */
+
+static int open_directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? xstrndup(path, (size_t)(slash - path) + 1) : xstrdup("./");
+    mkdir(dir, 0750);
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(dir);
+    return fd;
+}
+
+int store_flush_directory(const char *path)
+{
+    int fd = open_directory_of(path);
+    int rc = fd >= 0 && fsync(fd) == 0 ? 0 : -1;
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+int store_make_file(const char *path)
+{
+    int dir_fd = open_directory_of(path);
+    if (dir_fd < 0)
+        return -1;
+    close(dir_fd);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -1;
+    close(fd);
+    return store_flush_directory(path);
 }
 
 void store_db_close(struct store_db *db)

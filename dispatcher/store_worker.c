@@ -23,12 +23,14 @@ enum {
     LOOK_EVERY_MS = 1000,
     MARKS_EVERY_MS = 1000,
     DUE_EVERY_MS = 250,
-    TICK_MS = 250
+    TICK_MS = 250,
+    REBUILD_EVERY_MS = 10000
 };
 
 static const char disk_full[] = "the disk is full";
 static const char disk_low[] = "little space is left on the disk";
 static const char disk_fails[] = "writing to the disk fails";
+static const char damaged[] = "the database is damaged";
 
 /* ---- lists of units ---- */
 
@@ -202,13 +204,17 @@ static bool is_full(struct store *s, int rc)
            ((rc & 0xff) == SQLITE_IOERR && (error == ENOSPC || error == EDQUOT));
 }
 
+static bool is_damage(int rc)
+{
+    return (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB;
+}
+
 /* Trouble of the disk, not of one unit. */
 static bool is_disk(int rc)
 {
     int kind = rc & 0xff;
     return kind == SQLITE_IOERR || kind == SQLITE_READONLY || kind == SQLITE_CANTOPEN ||
-           kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB || kind == SQLITE_BUSY ||
-           kind == SQLITE_PROTOCOL || kind == SQLITE_NOMEM;
+           kind == SQLITE_BUSY || kind == SQLITE_PROTOCOL || kind == SQLITE_NOMEM;
 }
 
 static void set_trouble(struct store *s, const char *trouble)
@@ -224,6 +230,34 @@ static void set_trouble(struct store *s, const char *trouble)
     s->health.trouble = trouble;
     s->health.accepting = trouble == NULL;
     pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- damage found at work ---- */
+
+/* As at a start: what reads goes into a new database, and work goes on with that. */
+static void rebuild(struct store *s)
+{
+    struct store_recovery recovery;
+    struct faults faults = {0};
+    set_trouble(s, damaged);
+    store_checkpoint_stop(&s->checkpoint);
+    store_db_close(&s->db);
+    int rc = store_salvage(&s->options, &s->witness.record.identity, &faults);
+    s->witness.found = false;
+    if (rc == 0)
+        rc = store_recover(&s->db, &s->witness, &s->options, &s->clock, &recovery, &faults);
+    if (rc == 0 && store_checkpoint_start(&s->checkpoint, &s->options, &s->witness) != SQLITE_OK)
+        rc = -1;
+    for (size_t i = 0; i < faults.count; i++)
+        log_error("store not rebuilt", log_str("why", faults.list[i].text));
+    faults_free(&faults);
+    s->lost = rc != 0;
+    if (s->lost)
+        return;
+    pthread_mutex_lock(&s->lock);
+    s->health.was_damaged = true;
+    pthread_mutex_unlock(&s->lock);
+    set_trouble(s, NULL);
 }
 
 /* ---- a group with its failures ---- */
@@ -263,8 +297,11 @@ static void run_group(struct store *s, struct store_units *group)
     if (s->trouble) {
         struct store_units refused = {0};
         sort_out(group, 1u << STORE_INTAKE, &refused);
-        give_back(s, &refused, s->trouble == disk_fails ? STORE_FAILED : STORE_FULL);
+        bool full = s->trouble == disk_full || s->trouble == disk_low;
+        give_back(s, &refused, full ? STORE_FULL : STORE_FAILED);
     }
+    if (s->lost)
+        give_back(s, group, STORE_FAILED);
     if (!group->head)
         return;
     /* A log that cannot be copied is reported there; commits go on as long as there is space. */
@@ -274,6 +311,9 @@ static void run_group(struct store *s, struct store_units *group)
         committed(s, group);
     } else if (is_full(s, rc)) {
         run_full(s, group);
+    } else if (is_damage(rc)) {
+        give_back(s, group, STORE_FAILED);
+        rebuild(s);
     } else if (is_disk(rc)) {
         set_trouble(s, disk_fails);
         give_back(s, group, STORE_FAILED);
@@ -340,6 +380,13 @@ static void save_marks(struct store *s)
 static void do_chores(struct store *s)
 {
     int64_t now = (int64_t)clock_mono_ms();
+    if (s->lost) {
+        if (now - s->looked_ms >= REBUILD_EVERY_MS) {
+            s->looked_ms = now;
+            rebuild(s);
+        }
+        return;
+    }
     if (now - s->due_looked_ms >= DUE_EVERY_MS) {
         s->due_looked_ms = now;
         look_at_due(s);
@@ -352,8 +399,10 @@ static void do_chores(struct store *s)
         s->looked_ms = now;
         look_at_space(s);
     }
-    if (!s->trouble)
+    if (!s->trouble) {
         store_purge_step(&s->purge, &s->db, now);
+        store_sweep_step(&s->sweep, &s->db, now);
+    }
 }
 
 /* ---- the thread ---- */
