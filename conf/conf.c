@@ -291,6 +291,29 @@ struct conf *conf_check(const char *path, struct faults *faults)
     return load_path(path, faults, true);
 }
 
+static bool is_whole(const struct conf_block *b)
+{
+    for (size_t i = 0; i < b->def->count; i++)
+        if (b->def->directives[i].flags & CONF_REQUIRED && !model_given(b, &b->def->directives[i]))
+            return false;
+    return true;
+}
+
+struct conf *conf_draft(const char *path)
+{
+    struct faults known = {0};
+    struct loader l = {.c = new_conf(), .faults = &known};
+    load_file(&l, path, NULL, 0);
+    add_missing_blocks(l.c);
+    faults_free(&known);
+    if (l.broken)
+        conf_free(&l.c);
+    for (size_t i = l.c ? l.c->count : 0; i-- > 1;)
+        if (!is_whole(&l.c->blocks[i]))
+            model_drop_block(l.c, i);
+    return l.c;
+}
+
 struct conf *conf_load_text(const char *name, const char *text, size_t len, struct faults *faults)
 {
     size_t before = faults->count;

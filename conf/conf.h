@@ -29,6 +29,10 @@ struct conf *conf_load_text(const char *name, const char *text, size_t len, stru
 int conf_read_secrets(struct conf *c, struct faults *faults);
 /* conf_load and conf_read_secrets with the faults of both: what `bridgebell check` wants. */
 struct conf *conf_check(const char *path, struct faults *faults);
+/* What is whole of a faulty file, so that a role can be asked about it and all faults are told at once:
+ * blocks that lack something required are left out. NULL if the file cannot be read or parsed. Never to be
+ * run. */
+struct conf *conf_draft(const char *path);
 /* Wipes the secrets. */
 void conf_free(struct conf **c);
 

@@ -93,17 +93,28 @@ static void free_defaults(struct conf *c)
     free(c->defaults);
 }
 
+static void clear_block(struct conf_block *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        model_clear_value(&b->values[i]);
+    free(b->values);
+    free(b->title);
+}
+
+void model_drop_block(struct conf *c, size_t index)
+{
+    clear_block(&c->blocks[index]);
+    c->count--;
+    memmove(&c->blocks[index], &c->blocks[index + 1], (c->count - index) * sizeof *c->blocks);
+}
+
 void conf_free(struct conf **conf)
 {
     struct conf *c = *conf;
     if (!c)
         return;
-    for (size_t i = 0; i < c->count; i++) {
-        for (size_t j = 0; j < c->blocks[i].count; j++)
-            model_clear_value(&c->blocks[i].values[j]);
-        free(c->blocks[i].values);
-        free(c->blocks[i].title);
-    }
+    for (size_t i = 0; i < c->count; i++)
+        clear_block(&c->blocks[i]);
     for (size_t i = 0; i < c->file_count; i++) {
         free(c->files[i]->name);
         free(c->files[i]->dir);

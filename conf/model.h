@@ -68,5 +68,7 @@ struct conf_block *model_add_block(struct conf *c, const struct block_def *def, 
                                    const struct conf_file *file, unsigned line);
 struct conf_value *model_add_value(struct conf_block *b, const struct conf_value *value);
 void model_clear_value(struct conf_value *v);
+/* Takes block number INDEX out; pointers to blocks are void. */
+void model_drop_block(struct conf *c, size_t index);
 
 #endif

@@ -51,8 +51,10 @@ static void on_checked(void *arg, const struct faults *faults)
     loop_stop();
 }
 
+typedef struct validation *ask_fn(const struct conf *conf, validation_done_fn *done, void *arg);
+
 /* The roles' own opinion. */
-static int ask_roles(const struct conf *conf)
+static int ask_roles(const struct conf *conf, ask_fn *ask, validation_done_fn *done, void *arg)
 {
     char *why = NULL;
     if (process_find_executables(&why)) {
@@ -61,11 +63,28 @@ static int ask_roles(const struct conf *conf)
         return COMMAND_FAILED;
     }
     signals_setup_children();
-    validation_start(conf, on_checked, NULL);
+    ask(conf, done, arg);
     loop_run();
     signals_free();
     loop_free();
     return verdict;
+}
+
+static void on_draft_checked(void *arg, const struct faults *faults)
+{
+    validation_merge_expressions(arg, faults);
+    loop_stop();
+}
+
+/* What is whole of a faulty file goes to the dispatcher all the same, so that the faults of its expressions
+ * are told together with the others. */
+static int check_faulty(const char *path, struct faults *faults)
+{
+    struct conf *draft = conf_draft(path);
+    if (draft)
+        ask_roles(draft, validation_start_rules, on_draft_checked, faults);
+    conf_free(&draft);
+    return say_faults(faults);
 }
 
 /* Secrets are read as the user who will read them: a file that only root may read is a fault. */
@@ -92,7 +111,7 @@ static int check_loaded(struct conf *conf, const struct arguments *arguments)
         code = say_faults(&faults);
     faults_free(&faults);
     if (code == COMMAND_FINE)
-        code = ask_roles(conf);
+        code = ask_roles(conf, validation_start, on_checked, NULL);
     if (code == COMMAND_FINE && !options_has(arguments, "print"))
         say_fine(conf);
     else if (code == COMMAND_FINE && conf_print(conf, stdout))
@@ -108,7 +127,7 @@ int check_command(const struct arguments *arguments)
     if (sodium_init() < 0)
         panic("libsodium does not start");
     struct conf *conf = conf_load(command_config(arguments), &faults);
-    int code = conf ? check_loaded(conf, arguments) : say_faults(&faults);
+    int code = conf ? check_loaded(conf, arguments) : check_faulty(command_config(arguments), &faults);
     conf_free(&conf);
     faults_free(&faults);
     return code;

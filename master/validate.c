@@ -157,26 +157,49 @@ static void add_check(struct validation *v, enum process_kind kind, const char *
     v->checks[v->count++] = (struct check){.owner = v, .kind = kind, .name = name};
 }
 
-struct validation *validation_start(const struct conf *conf, validation_done_fn *done, void *arg)
+static struct validation *validation_new(const struct conf *conf, validation_done_fn *done, void *arg)
 {
     struct validation *v = xcalloc(1, sizeof *v);
-    size_t bridges = conf_count(conf, "bridge");
     v->conf = conf;
     v->done = done;
     v->arg = arg;
     v->environment = crew_environment(conf);
-    v->checks = xcalloc(bridges + 2, sizeof *v->checks);
+    v->checks = xcalloc(conf_count(conf, "bridge") + 2, sizeof *v->checks);
     v->limit = loop_timer_new(on_limit, v);
     v->finish = loop_timer_new(finish, v);
     if (conf_has_dispatcher(conf))
         add_check(v, PROCESS_DISPATCHER, "");
-    if (conf_count(conf, "provider") > 0)
-        add_check(v, PROCESS_SENDER, "1");
-    for (size_t i = 0; i < bridges; i++)
-        add_check(v, PROCESS_LISTENER, conf_title(conf, "bridge", i));
+    return v;
+}
+
+static struct validation *begin(struct validation *v)
+{
     loop_timer_start(v->limit, VALIDATE_LIMIT_MS);
     start_more(v);
     return v;
+}
+
+struct validation *validation_start(const struct conf *conf, validation_done_fn *done, void *arg)
+{
+    struct validation *v = validation_new(conf, done, arg);
+    if (conf_count(conf, "provider") > 0)
+        add_check(v, PROCESS_SENDER, "1");
+    for (size_t i = 0; i < conf_count(conf, "bridge"); i++)
+        add_check(v, PROCESS_LISTENER, conf_title(conf, "bridge", i));
+    return begin(v);
+}
+
+struct validation *validation_start_rules(const struct conf *draft, validation_done_fn *done, void *arg)
+{
+    return begin(validation_new(draft, done, arg));
+}
+
+void validation_merge_expressions(struct faults *faults, const struct faults *more)
+{
+    for (size_t i = 0; i < more->count; i++)
+        if (strchr(more->list[i].text, '\n'))
+            faults_add(faults, more->list[i].file, more->list[i].line, "%s", more->list[i].text);
+    validation_sort(faults);
 }
 
 void validation_cancel(struct validation **v)

@@ -211,3 +211,18 @@ def test_without_the_authority_nothing_is_trusted(line, bell, certificates):
     one = bell(world.config()).start()
     until("the certificate to be refused", lambda: "certificate" in one.log_text().lower())
     assert world.bridge.state()["logins"] == {}
+
+
+def test_all_faults_of_a_file_are_told_at_once(line, bell):
+    world = line()
+    one = bell(world.config() + '''
+rule "x" { whn = "true" to = { oncal } message = "a" }
+rule "y" { when = "chanel == 'x'" to = { "+48500500500" } message = "{{ authr }}" expires = "5 sec" }
+provder "z" { type = smsapi }
+''')
+    done = one.cli("check", check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    for words in ("whn", "did you mean `when`", "chanel", "'channel'", "authr", "5 sec", "provder", "oncal"):
+        assert words in said, said
+    assert str(one.config) in said
