@@ -12,7 +12,6 @@
 
 #include "core/alloc.h"
 #include "listener/frames.h"
-#include "listener/sha1.h"
 #include "listener/upgrade.h"
 
 enum { LIMIT = 600 * 1024 };
@@ -275,25 +274,6 @@ static void what_is_written_is_masked(void **state)
 
 /* ---- the upgrade ---- */
 
-static void sha1_of_the_standards_examples(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        unsigned char first[4];
-    } cases[] = {
-        {"abc", {0xa9, 0x99, 0x3e, 0x36}},
-        {"", {0xda, 0x39, 0xa3, 0xee}},
-        {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", {0x84, 0x98, 0x3e, 0x44}},
-        {"0123456701234567012345670123456701234567012345670123456701234567", {0xe0, 0xc0, 0x94, 0xe8}},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        unsigned char out[SHA1_BYTES];
-        sha1(cases[i].text, strlen(cases[i].text), out);
-        assert_memory_equal(out, cases[i].first, 4);
-    }
-}
-
 static void upgrades(void **state)
 {
     (void)state;
@@ -380,7 +360,6 @@ int main(void)
         cmocka_unit_test(faults),
         cmocka_unit_test(stopping_inside_a_callback),
         cmocka_unit_test(what_is_written_is_masked),
-        cmocka_unit_test(sha1_of_the_standards_examples),
         cmocka_unit_test(upgrades),
         cmocka_unit_test(an_answer_to_another_request_is_refused),
         cmocka_unit_test(an_endless_head_is_given_up),
