@@ -14,6 +14,7 @@
 
 enum {
     TICK_MS = 250,
+    TICK_DOWN_MS = 20, /* while there is no dispatcher */
     REFUSED_RETRY_MIN_MS = 1000,
     REFUSED_RETRY_MAX_MS = 30000,
     HELLO_AGAIN_MS = 500,
@@ -76,7 +77,8 @@ static void client_hello(struct link_client *c)
     msg_put_cstr(&c->out, c->host);
     msg_put_uint(&c->out, c->incarnation);
     msg_put_bin(&c->out, c->extra.buf.data, c->extra.buf.len);
-    client_send_raw(c, &c->out);
+    if (client_send_raw(c, &c->out))
+        c->hello_ms = 0; /* not connected yet: the next tick tries again */
 }
 
 static void client_down(struct link_client *c)
@@ -156,7 +158,7 @@ static void on_client_tick(void *arg)
         begin_plain(&c->out, LINK_PING);
         client_send_raw(c, &c->out);
     }
-    loop_timer_start(c->tick, TICK_MS);
+    loop_timer_start(c->tick, c->up ? TICK_MS : TICK_DOWN_MS);
 }
 
 struct link_client *link_client_new(const char *endpoint, const char *role, const char *name,
