@@ -200,7 +200,7 @@ bool crew_is_settled(const struct crew *crew, enum process_kind kind)
 {
     struct slot *slot;
     for (size_t at = 0; (slot = next_of(crew, kind, &at));)
-        if (slot->state == SLOT_STARTING)
+        if (slot->state == SLOT_STARTING || (slot->on_trial && slot->state == SLOT_WAITING))
             return false;
     return true;
 }

@@ -45,7 +45,7 @@ void crew_stop(struct crew *crew, enum process_kind kind);
 void crew_kill(struct crew *crew, enum process_kind kind);
 /* Wants again what was told to go. */
 void crew_restore(struct crew *crew, enum process_kind kind);
-/* No slot is starting. */
+/* No slot is starting, or about to on trial. */
 bool crew_is_settled(const struct crew *crew, enum process_kind kind);
 /* No slot has a process or waits for one. */
 bool crew_is_empty(const struct crew *crew, enum process_kind kind);

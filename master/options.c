@@ -73,7 +73,7 @@ static bool is_minus_number(const char *word)
     return word[0] == '-' && word[1] && strspn(word + 1, "0123456789") == strlen(word + 1);
 }
 
-/* Moves "-1" and its like out of getopt's sight. */
+/* Moves "-1" and its like behind the rest, out of getopt's sight. */
 static int take_numbers(int argc, char **argv, struct arguments *out)
 {
     int kept = 1;
@@ -83,7 +83,8 @@ static int take_numbers(int argc, char **argv, struct arguments *out)
         else
             argv[kept++] = argv[i];
     }
-    argv[kept] = NULL;
+    for (size_t i = 0; i < out->words_count; i++)
+        argv[(size_t)kept + i] = out->words[i];
     return kept;
 }
 

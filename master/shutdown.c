@@ -62,6 +62,13 @@ static void harden(enum shutdown_way way)
         stop_all();
 }
 
+/* Put off, so that what the last process left to be freed at the end of the pass is freed. */
+static void leave(void *arg)
+{
+    (void)arg;
+    loop_stop();
+}
+
 static void step(void)
 {
     if (end.way == SHUTDOWN_GRACEFUL && clock_mono_ms() >= end.deadline_ms) {
@@ -73,7 +80,7 @@ static void step(void)
         if (++end.stage < STAGES)
             quit_stage();
     if (is_everybody_gone(PROCESS_KINDS) && process_count() == 0)
-        loop_stop();
+        loop_defer(leave, NULL);
 }
 
 static void on_tick(void *arg)

@@ -12,7 +12,7 @@
 #include "core/loop.h"
 #include "proto/role.h"
 
-enum { TEXT_MAX_BYTES = 2000 };
+enum { TEXT_MAX_BYTES = 2000, TRIAL_KILLS_MAX = 5 };
 
 const char *const slot_state_names[SLOT_STATES] = {
     [SLOT_EMPTY] = "gone",      [SLOT_STARTING] = "starting", [SLOT_RUNNING] = "running",
@@ -116,9 +116,23 @@ static void halt_or_restart(struct slot *slot, int64_t lived_ms)
     }
 }
 
-static void after_unwanted_end(struct slot *slot, int64_t lived_ms)
+/* A process that somebody killed says nothing of the configuration that is on trial. */
+static void try_again(struct slot *slot)
 {
-    if (slot->on_trial && !slot->was_ready)
+    slot->trial_kills++;
+    slot->next_start_ms = clock_mono_ms() + BACKOFF_FIRST_MS;
+    loop_timer_start(slot->timer, BACKOFF_FIRST_MS);
+    log_warn("ended by a signal before it was ready; trying again",
+             log_str("role", process_kind_names[slot->kind]),
+             log_str("name", slot->name[0] ? slot->name : NULL), log_int("delay_ms", BACKOFF_FIRST_MS));
+    enter(slot, SLOT_WAITING);
+}
+
+static void after_unwanted_end(struct slot *slot, bool by_signal, int64_t lived_ms)
+{
+    if (slot->on_trial && !slot->was_ready && by_signal && slot->trial_kills < TRIAL_KILLS_MAX)
+        try_again(slot);
+    else if (slot->on_trial && !slot->was_ready)
         enter(slot, SLOT_FAILED);
     else
         halt_or_restart(slot, lived_ms);
@@ -145,7 +159,8 @@ static void on_gone(void *arg, int status)
     slot->process = NULL;
     slot->pid = 0;
     bool told_to_go = slot->state == SLOT_LEAVING;
-    if ((!slot->reason || slot->reason_is_old) && !told_to_go) {
+    bool unexplained = !slot->reason || slot->reason_is_old;
+    if (unexplained && !told_to_go) {
         free(slot->reason);
         slot->reason = xasprintf("ended by %s%s", how, slot->was_ready ? "" : " before it was ready");
     }
@@ -155,7 +170,7 @@ static void on_gone(void *arg, int status)
     else if (told_to_go)
         launch(slot);
     else
-        after_unwanted_end(slot, lived_ms);
+        after_unwanted_end(slot, unexplained && WIFSIGNALED(status), lived_ms);
 }
 
 /* ---- timers ---- */
@@ -216,7 +231,7 @@ static void launch(struct slot *slot)
                   log_str("name", slot->name[0] ? slot->name : NULL), log_errno(errno));
         set_reason(slot, "the system has no room for another process");
         slot->was_final = false;
-        after_unwanted_end(slot, 0);
+        after_unwanted_end(slot, false, 0);
         return;
     }
     slot->pid = process_pid(slot->process);
@@ -261,6 +276,7 @@ void slot_start(struct slot *slot, bool on_trial)
 {
     slot->wanted = true;
     slot->on_trial = on_trial;
+    slot->trial_kills = 0;
     if (slot->process)
         return;
     loop_timer_stop(slot->timer);

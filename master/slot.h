@@ -3,8 +3,8 @@
  *
  * A slot that is wanted restarts its process with a growing delay (backoff.h), except after exit code
  * ROLE_EXIT_CONFIG: then only an operator can help and the slot is halted until the next reload. On trial (at
- * start and during a reload) a process that ends before it is ready is not restarted either: the slot has
- * failed, and whoever put it on trial decides. A slot that is not wanted any more is empty once its process
+ * start and during a reload) a process that ends before it is ready is not restarted either, unless a signal
+ * ended it and that has not happened too often: the slot has failed, and whoever put it on trial decides. A slot that is not wanted any more is empty once its process
  * has gone.
  */
 #ifndef MASTER_SLOT_H
@@ -56,6 +56,7 @@ struct slot {
     uint64_t since_ms; /* clock_mono_ms of the last change of state */
     bool wanted;
     bool on_trial;
+    unsigned trial_kills;    /* times that the process ended by a signal on trial */
     bool is_dismissed;       /* scaled away: not to come back with its crew */
     struct process *process; /* NULL if none */
     pid_t pid;               /* 0 if none */

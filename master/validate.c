@@ -12,7 +12,7 @@
 #include "master/crew.h"
 #include "proto/role.h"
 
-enum { PARALLEL_MAX = 8 };
+enum { PARALLEL_MAX = 8, KILLS_MAX = 3 };
 
 struct check {
     struct validation *owner;
@@ -20,6 +20,7 @@ struct check {
     const char *name;
     struct process *process;
     bool answered;
+    unsigned kills; /* times that it ended by a signal */
 };
 
 struct validation {
@@ -35,6 +36,7 @@ struct validation {
 };
 
 static void start_more(struct validation *v);
+static void start_one(struct check *check);
 
 /* ---- sorting ---- */
 
@@ -82,7 +84,12 @@ static void on_gone(void *arg, int status)
     char how[128];
     check->process = NULL;
     v->running--;
-    if (!check->answered)
+    /* Somebody killed it, which says nothing of the configuration. */
+    if (!check->answered && !v->is_late && WIFSIGNALED(status) && check->kills++ < KILLS_MAX) {
+        start_one(check);
+        if (check->process)
+            return;
+    } else if (!check->answered)
         faults_add(&v->faults, "", 0, "the %s%s%s could not check the configuration: %s%s",
                    process_kind_names[check->kind], check->name[0] ? " " : "", check->name,
                    v->is_late ? "no answer in time, " : "", process_describe_end(status, how, sizeof how));

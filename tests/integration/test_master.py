@@ -322,6 +322,7 @@ def test_an_old_listener_stays_until_the_new_one_is_subscribed(master):
     with master.connect() as s:
         s.sendall(b'{"command":"reload"}\n')
         until("a second listener", lambda: len(master.pids("listener")) == 2)
+        until("it to say so", lambda: "connecting" in [p.get("detail") for p in master.status()["processes"]])
         assert not master.lives("quit", "listener")
         new = next(pid for pid in master.pids("listener") if pid not in former)
         master.order("listener", state="subscribed")
@@ -493,9 +494,9 @@ def test_log_files_are_opened_again(master):
     log.rename(master.dir / "old.txt")
     master.signal(signal.SIGUSR1)
     until("a new one", lambda: log.exists() and "log files opened again" in log.read_text())
-    assert len(master.lives("reopens")) == 4
+    until("all to have done it", lambda: len(master.lives("reopens")) == 4)
     master.cli("reopen")
-    assert len(master.lives("reopens")) == 8
+    until("all to have done it again", lambda: len(master.lives("reopens")) == 8)
 
 
 def test_permissions(master):
