@@ -53,7 +53,8 @@ def title_of(pid):
 class Bell:
     """The running product: `bridgebell run` with its children, in a directory of its own."""
 
-    def __init__(self, directory, config=None):
+    def __init__(self, directory, config=None, command=BIN / "bridgebell"):
+        self.command = command
         self.dir = Path(directory)
         self.runtime = self.dir / "run"
         self.config = self.dir / "bridgebell.conf"
@@ -70,10 +71,10 @@ class Bell:
             f'metrics {{ listen = "127.0.0.1:{self.port}" }}\n'
             + rules_and_more)
 
-    def start(self, ready=True):
+    def start(self, ready=True, env=None):
         out = open(self.log, "ab")
-        self.process = subprocess.Popen([BIN / "bridgebell", "run", "-c", self.config], stdout=out, stderr=out,
-                                        stdin=subprocess.DEVNULL, cwd=self.dir)
+        self.process = subprocess.Popen([self.command, "run", "-c", self.config], stdout=out, stderr=out,
+                                        stdin=subprocess.DEVNULL, cwd=self.dir, env={**os.environ, **(env or {})})
         out.close()
         if ready:
             until("the dispatcher's door", lambda: self.http("/healthz")[0] == 200, 30)
@@ -106,7 +107,7 @@ class Bell:
         return until(f"a {role}", find, limit_s)
 
     def cli(self, *words, check=True, env=None, stdin=None):
-        done = subprocess.run([BIN / "bridgebell", words[0], "-c", self.config, *words[1:]], capture_output=True,
+        done = subprocess.run([self.command, words[0], "-c", self.config, *words[1:]], capture_output=True,
                               text=True, timeout=60, env=env, input=stdin)
         if check and done.returncode != 0:
             pytest.fail(f"bridgebell {' '.join(words)} gave {done.returncode}:\n{done.stdout}{done.stderr}")
