@@ -134,10 +134,9 @@ static uint64_t lane_wait_us(struct lane *lane, uint64_t line_ms, struct queue_n
         if (slot > 0)
             wait = earlier(wait, slot);
     }
-    struct queue_sender *s;
-    LIST_FOREACH(s, &lane->queue->senders, link)
-    if (wants_slot && s->rest_ms > now.ms)
-        wait = earlier(wait, (s->rest_ms - now.ms) * 1000);
+    for (struct queue_sender *s = LIST_FIRST(&lane->queue->senders); s; s = LIST_NEXT(s, link))
+        if (wants_slot && s->rest_ms > now.ms)
+            wait = earlier(wait, (s->rest_ms - now.ms) * 1000);
     return wait;
 }
 

@@ -13,9 +13,7 @@ static double host_room(struct lane *lane, struct line_host *h, double ahead, ui
 {
     double credit = 0;
     bool any = false;
-    struct queue_sender *s;
-    LIST_FOREACH(s, &lane->queue->senders, link)
-    {
+    for (struct queue_sender *s = LIST_FIRST(&lane->queue->senders); s; s = LIST_NEXT(s, link)) {
         if (strcmp(s->peer->host, h->host) != 0)
             continue;
         any = true;

@@ -43,8 +43,7 @@ static struct queue_sender *choose_sender(struct lane *lane, struct queue_now no
 {
     struct queue_sender *best = NULL, *s;
     uint64_t best_credit = 0;
-    LIST_FOREACH(s, &lane->queue->senders, link)
-    {
+    for (s = LIST_FIRST(&lane->queue->senders); s; s = LIST_NEXT(s, link)) {
         uint64_t credit = queue_credit(s, now.ms);
         if (credit <= best_credit)
             continue;
@@ -175,8 +174,8 @@ static void flush_sender(struct queue_sender *s, struct queue *q, struct queue_n
     msg_begin(&q->out, WIRE_GRANTS, 2);
     msg_put_uint(&q->out, q->grant_number + 1);
     msg_put_array(&q->out, s->outgoing_count);
-    TAILQ_FOREACH(r, &s->outgoing, link)
-    put_request(&q->out, s, r, store_ms, now.ms);
+    for (r = TAILQ_FIRST(&s->outgoing); r; r = TAILQ_NEXT(r, link))
+        put_request(&q->out, s, r, store_ms, now.ms);
     if (link_server_send(s->links, s->peer, &q->out)) {
         grants_refused(s);
         return;
@@ -192,9 +191,8 @@ static void flush_sender(struct queue_sender *s, struct queue *q, struct queue_n
 
 void queue_flush_grants(struct queue *q, struct queue_now now)
 {
-    struct queue_sender *s;
-    LIST_FOREACH(s, &q->senders, link)
-    flush_sender(s, q, now);
+    for (struct queue_sender *s = LIST_FIRST(&q->senders); s; s = LIST_NEXT(s, link))
+        flush_sender(s, q, now);
 }
 
 void queue_probe(struct lane *lane, uint64_t now_ms)
@@ -212,10 +210,9 @@ void queue_probe(struct lane *lane, uint64_t now_ms)
 
 struct queue_sender *queue_sender_find(struct queue *q, uint64_t id)
 {
-    struct queue_sender *s;
-    LIST_FOREACH(s, &q->senders, link)
-    if (s->id == id)
-        return s;
+    for (struct queue_sender *s = LIST_FIRST(&q->senders); s; s = LIST_NEXT(s, link))
+        if (s->id == id)
+            return s;
     return NULL;
 }
 

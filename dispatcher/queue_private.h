@@ -65,12 +65,15 @@ struct lane {
     uint64_t granted_total, paused_total, stopped_total;
 };
 
+struct change_set;
+TAILQ_HEAD(change_set_list, change_set);
+
 /* One sender process across its connections: which of its results were taken and committed. */
 struct stream {
     LIST_ENTRY(stream) link;
     uint64_t incarnation;
     uint64_t taken; /* last number taken; 0: none */
-    TAILQ_HEAD(, change_set) pending;
+    struct change_set_list pending;
     struct queue_sender *sender; /* NULL while it is away */
     uint64_t away_ms;
 };
@@ -142,15 +145,15 @@ struct queue {
     struct lane *lanes;
     size_t lanes_count;
     struct leases *leases;
-    LIST_HEAD(, queue_sender) senders;
+    LIST_HEAD(queue_sender_list, queue_sender) senders;
     size_t senders_count;
-    LIST_HEAD(, stream) streams;
+    LIST_HEAD(stream_list, stream) streams;
     uint64_t sender_ids, grant_number;
     struct event *pass_event, *timer;
     bool pass_wanted;
-    size_t changes_busy;               /* change sets at the store */
-    TAILQ_HEAD(, change_set) to_retry; /* refused by the store */
-    uint64_t trouble_ms;               /* no new leases until then */
+    size_t changes_busy;             /* change sets at the store */
+    struct change_set_list to_retry; /* refused by the store */
+    uint64_t trouble_ms;             /* no new leases until then */
     bool trouble_told;
     struct msg_out out;
     bool draining;

@@ -11,9 +11,7 @@ static void add_senders(struct queue *q, cJSON *status)
 {
     uint64_t now_ms = clock_boot_ms();
     cJSON *list = cJSON_AddArrayToObject(status, "senders");
-    struct queue_sender *s;
-    LIST_FOREACH(s, &q->senders, link)
-    {
+    for (struct queue_sender *s = LIST_FIRST(&q->senders); s; s = LIST_NEXT(s, link)) {
         cJSON *o = cJSON_CreateObject();
         cJSON_AddStringToObject(o, "name", s->peer->name);
         cJSON_AddStringToObject(o, "host", s->peer->host);
@@ -239,9 +237,8 @@ static void print_senders(struct queue *q, struct buf *out)
 {
     for (size_t d = 0; d < sizeof sender_defs / sizeof sender_defs[0]; d++) {
         metrics_print_head(out, &sender_defs[d]);
-        struct queue_sender *s;
-        LIST_FOREACH(s, &q->senders, link)
-        print_sender_stat(out, &sender_defs[d], s);
+        for (struct queue_sender *s = LIST_FIRST(&q->senders); s; s = LIST_NEXT(s, link))
+            print_sender_stat(out, &sender_defs[d], s);
     }
 }
 

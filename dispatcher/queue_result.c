@@ -62,9 +62,9 @@ void queue_stream_attach(struct queue_sender *s, uint64_t incarnation)
 {
     struct queue *q = s->queue;
     struct stream *t;
-    LIST_FOREACH(t, &q->streams, link)
-    if (t->incarnation == incarnation)
-        break;
+    for (t = LIST_FIRST(&q->streams); t; t = LIST_NEXT(t, link))
+        if (t->incarnation == incarnation)
+            break;
     if (!t) {
         t = xcalloc(1, sizeof *t);
         t->incarnation = incarnation;
@@ -86,14 +86,13 @@ void queue_stream_detach(struct queue_sender *s, uint64_t now_ms)
     s->stream = NULL;
 }
 
+/* The stream is in no list any more. */
 static void stream_free(struct stream *t)
 {
-    struct change_set *set;
-    while ((set = TAILQ_FIRST(&t->pending))) {
-        TAILQ_REMOVE(&t->pending, set, in_stream);
+    for (struct change_set *set = TAILQ_FIRST(&t->pending), *next; set; set = next) {
+        next = TAILQ_NEXT(set, in_stream);
         set_free(set);
     }
-    LIST_REMOVE(t, link);
     free(t);
 }
 
@@ -101,28 +100,34 @@ void queue_streams_tidy(struct queue *q, uint64_t now_ms)
 {
     for (struct stream *t = LIST_FIRST(&q->streams), *next; t; t = next) {
         next = LIST_NEXT(t, link);
-        if (!t->sender && TAILQ_EMPTY(&t->pending) && now_ms - t->away_ms > QUEUE_STREAM_KEEP_MS)
+        if (!t->sender && TAILQ_EMPTY(&t->pending) && now_ms - t->away_ms > QUEUE_STREAM_KEEP_MS) {
+            LIST_REMOVE(t, link);
             stream_free(t);
+        }
     }
 }
 
 void queue_streams_free(struct queue *q)
 {
-    struct change_set *set;
-    while ((set = TAILQ_FIRST(&q->to_retry))) {
-        TAILQ_REMOVE(&q->to_retry, set, in_retry);
-        if (!set->stream)
+    for (struct change_set *set = TAILQ_FIRST(&q->to_retry), *next; set; set = next) {
+        next = TAILQ_NEXT(set, in_retry);
+        if (!set->stream) /* the others go with their stream */
             set_free(set);
     }
-    while (!LIST_EMPTY(&q->streams))
-        stream_free(LIST_FIRST(&q->streams));
+    TAILQ_INIT(&q->to_retry);
+    for (struct stream *t = LIST_FIRST(&q->streams), *next; t; t = next) {
+        next = LIST_NEXT(t, link);
+        stream_free(t);
+    }
+    LIST_INIT(&q->streams);
 }
 
 /* Acknowledges what is committed without a gap. */
 static void stream_acknowledge(struct stream *t)
 {
-    struct change_set *set;
-    while ((set = TAILQ_FIRST(&t->pending)) && set->done) {
+    struct change_set *set, *next;
+    for (set = TAILQ_FIRST(&t->pending); set && set->done; set = next) {
+        next = TAILQ_NEXT(set, in_stream);
         TAILQ_REMOVE(&t->pending, set, in_stream);
         set_free(set);
     }
