@@ -4,6 +4,7 @@
  * limit the store's thread copies the rest before its next transaction, which starts the log anew.
  */
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "core/log.h"
 #include "dispatcher/store_parts.h"
@@ -36,6 +37,7 @@ static void copy(struct store_checkpoint *c)
 static void *checkpoint_main(void *arg)
 {
     struct store_checkpoint *c = arg;
+    prctl(PR_SET_NAME, "checkpoint");
     pthread_mutex_lock(&c->wake_lock);
     while (!c->stopping) {
         if (!c->wanted) {

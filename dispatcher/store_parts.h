@@ -100,6 +100,7 @@ struct store_db {
     sqlite3_stmt *stmts[SQL_COUNT];
     int rc;              /* first error since db_clear */
     bool damaged, newer; /* why it did not open */
+    int opened_version;  /* of the schema, before it was brought to ours */
     int64_t now_ms;      /* store time of this transaction */
     int64_t clock_saved_ms;
     sqlite3_int64 changes_before; /* by this connection, before this transaction */
@@ -127,6 +128,7 @@ struct store_witness_record {
     int64_t copied;                       /* of its frames, into the database */
     int64_t clean;                        /* closed with everything copied */
     int64_t schema;                       /* version that was written last */
+    uint64_t schema_sum;
     uint64_t sum;
 };
 struct store_witness {
@@ -139,8 +141,8 @@ struct store_witness {
 /* -1 with a fault. */
 int store_witness_open(struct store_witness *w, const char *path, struct faults *faults);
 /* From now on; flushed. */
-void store_witness_session(struct store_witness *w, const struct hash_id *identity,
-                           const struct hash_id *session, const struct hash_id *next);
+void store_witness_session(struct store_witness *w, struct store_db *db, const struct hash_id *session,
+                           const struct hash_id *next);
 /* What the scan of the log found, before the first commit. */
 void store_witness_start(struct store_witness *w, const struct store_wal *wal);
 void store_witness_commit(struct store_witness *w, int64_t frames);
@@ -168,6 +170,8 @@ int store_salvage_finish(const struct store_options *options, struct faults *fau
 /* Brings an empty or older database to the current schema. 0, or -1 with a fault and db->damaged or db->newer
  * set. */
 int store_schema_bring(struct store_db *db, struct faults *faults);
+/* Of the names, the roots and the words of all tables and indexes. */
+uint64_t store_schema_sum(struct store_db *db);
 
 /* ---- store_sqlite.c ---- */
 /* Opens the file (made 0600 if missing) with this store's settings. SQLite's code. */

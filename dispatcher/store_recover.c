@@ -86,7 +86,7 @@ static int begin_session(struct store_db *db, struct store_witness *w, const str
         panic("no random bytes");
     read_session(db, &old);
     store_witness_start(w, wal);
-    store_witness_session(w, &db->identity, &old, &next);
+    store_witness_session(w, db, &old, &next);
     str_hex(next.bytes, HASH_ID_BYTES, hex);
     db->witness = w;
     db_begin(db);
@@ -95,7 +95,7 @@ static int begin_session(struct store_db *db, struct store_witness *w, const str
     if (rc != SQLITE_OK)
         db_rollback(db);
     else
-        store_witness_session(w, &db->identity, &next, &next);
+        store_witness_session(w, db, &next, &next);
     return rc;
 }
 
@@ -120,6 +120,9 @@ static int open_and_check(struct store_db *db, struct store_witness *w, const st
     if (file_size(options->path) <= (unclean ? CHECK_UNCLEAN_BYTES : CHECK_CLEAN_BYTES) &&
         !store_db_check(db))
         *why = "the database is damaged";
+    else if (w->found && w->record.schema == db->opened_version &&
+             w->record.schema_sum != store_schema_sum(db))
+        *why = "the tables are not those that were made";
     else if (is_another_copy(db, w))
         *why = "the database is not the one that was used last";
     return *why ? -1 : 0;
@@ -155,11 +158,11 @@ int store_recover(struct store_db *db, struct store_witness *w, const struct sto
         if (salvage(db, w, options, why, out, faults) != 0)
             return -1;
         w->found = false;
-        memset(&wal, 0, sizeof wal);
         if (open_and_check(db, w, options, clock, &why, faults) != 0)
             return -1;
     }
-    if (begin_session(db, w, &wal) == SQLITE_OK)
+    /* Once more: opening has written to it. */
+    if (store_wal_scan(w->wal_path, &wal) == 0 && begin_session(db, w, &wal) == SQLITE_OK)
         return 0;
     faults_add(faults, options->path, 0, "the store cannot be written: %s", sqlite3_errmsg(db->sql));
     return -1;

@@ -71,6 +71,7 @@ int store_schema_bring(struct store_db *db, struct faults *faults)
     const char *path = db->options->path;
     int version = 0;
     int rc = version_of(db->sql, &version);
+    db->opened_version = version;
     db->newer = rc == SQLITE_OK && version > STORE_SCHEMA_VERSION;
     if (db->newer) {
         faults_add(faults, path, 0,
@@ -89,4 +90,23 @@ int store_schema_bring(struct store_db *db, struct faults *faults)
     db->damaged = store_is_damage(rc);
     faults_add(faults, path, 0, "the store's tables cannot be made: %s", sqlite3_errmsg(db->sql));
     return -1;
+}
+
+uint64_t store_schema_sum(struct store_db *db)
+{
+    sqlite3_stmt *st = NULL;
+    struct buf all;
+    buf_init(&all, 0);
+    int rc = sqlite3_prepare_v2(db->sql, "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema", -1,
+                                &st, NULL);
+    while (rc == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
+        for (int i = 0; i < sqlite3_column_count(st); i++) {
+            const char *text = (const char *)sqlite3_column_text(st, i);
+            buf_adds(&all, text ? text : "");
+            buf_addc(&all, '\n');
+        }
+    sqlite3_finalize(st);
+    uint64_t sum = hash_checksum(all.data, all.len);
+    buf_free(&all);
+    return sum;
 }

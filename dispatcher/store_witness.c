@@ -47,11 +47,13 @@ int store_witness_open(struct store_witness *w, const char *path, struct faults 
     return 0;
 }
 
-void store_witness_session(struct store_witness *w, const struct hash_id *identity,
-                           const struct hash_id *session, const struct hash_id *next)
+void store_witness_session(struct store_witness *w, struct store_db *db, const struct hash_id *session,
+                           const struct hash_id *next)
 {
+    uint64_t schema_sum = store_schema_sum(db);
     pthread_mutex_lock(&w->lock);
-    w->record.identity = *identity;
+    w->record.identity = db->identity;
+    w->record.schema_sum = schema_sum;
     w->record.session = *session;
     w->record.next_session = *next;
     w->record.schema = STORE_SCHEMA_VERSION;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -447,6 +448,7 @@ static void tell_loop(struct store *s)
 void *store_worker_main(void *store)
 {
     struct store *s = store;
+    prctl(PR_SET_NAME, "store");
     while (take_work(s)) {
         struct store_units group = {0};
         cut_group(&s->work, &group);
