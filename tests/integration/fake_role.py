@@ -5,7 +5,7 @@ Installed under the three executables' names beside a copy of `bridgebell`. What
 $FAKE_DIR: ROLE.json holds the orders for a role, read anew at each start; ROLE:INSTANCE.json goes before it. Everything
 that happens to it is appended to lives.jsonl there.
 
-Orders: {"validate": [[file, line, text]…], "start": "ready" | "silent" | "crash" | "faults" | "fatal",
+Orders: {"validate": [[file, line, text]…] | "crash once", "start": "ready" | "silent" | "crash" | "faults" | "fatal",
          "quit": "leave" | "ignore", "stop": "leave" | "ignore", "answer": "status" | "silent" | "garbage",
          "faults": [[…]], "fatal": "text", "state": "well", "then fatal": "text"}
 """
@@ -123,6 +123,9 @@ class Role:
         if validate_only:
             faults = do.get("validate", [])
             self.note("validates")
+            if faults == "crash once":
+                os.unlink(os.path.join(self.dir, f"{self.role}.json"))
+                os.kill(os.getpid(), signal.SIGKILL)
             self.tell(FAULTS, faults)
             self.leave(78 if faults else 0)
         self.note("starts", settings=self.settings(blocks), door=has_door, environment=dict(os.environ), uid=os.getuid(),
