@@ -304,6 +304,8 @@ const char *sms_event_id(const char *text, size_t length)
         char c = text[i];
         bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
         run = hex ? run + 1 : 0;
+        /* Digits of an escape of the form's encoding do not count. */
+        i += c == '%' ? 2 : 0;
         if (run == 24) {
             return text + i - 23;
         }
