@@ -171,7 +171,8 @@ struct store_changes {
 /* Leases up to LIMIT due jobs of PROVIDER by priority, then due time, then row: state JOB_LEASED, attempt +
  * 1, first_attempt_ms set if 0. Jobs found past their time are ended instead (expired; uncertain when
  * pinned), and so are pinned jobs past the 23-hour window (uncertain); those come back too, with their end
- * state, at most STORE_CLAIM_ENDED of them. */
+ * state, at most STORE_CLAIM_ENDED of them. LIMIT 0 leases nothing and ends what it finds past its time among
+ * the first due. */
 enum { STORE_CLAIM_ENDED = 1000 };
 struct store_claim {
     struct store_unit unit;

@@ -11,6 +11,8 @@
 /* From the first attempt on the provider remembers an idx for 24 hours (CONTRACT.md section 6); one is kept
  * as margin. */
 enum { WINDOW_MS = 23 * 3600 * 1000 };
+/* Rows that a claim which only ends looks at; a line that stands for long has many more that are not past. */
+enum { LOOK_MAX = 5000 };
 
 struct found {
     struct store_job job;
@@ -27,7 +29,8 @@ struct progress {
     struct store_claim *claim;
     struct store_jobs jobs;
     size_t leased, ended;
-    bool more; /* stopped by a limit */
+    size_t looked; /* by a claim that only ends */
+    bool more;     /* stopped by a limit */
 };
 
 /* Why this job may not be asked again, and what it becomes; NULL if it may. */
@@ -101,19 +104,22 @@ static struct found *finds_add(struct finds *finds)
 static void read_due(struct store_db *db, struct progress *p, int priority, struct finds *finds)
 {
     size_t leases = 0, ends = 0;
+    bool only_ends = p->claim->limit == 0;
     sqlite3_stmt *st = db_stmt(db, SQL_DUE);
     db_bind_text(st, 1, p->claim->provider);
     sqlite3_bind_int(st, 2, priority);
     sqlite3_bind_int64(st, 3, db->now_ms);
     while (db_row(db, st)) {
-        p->more = p->leased + leases >= p->claim->limit || p->ended + ends >= STORE_CLAIM_ENDED;
+        bool full = only_ends ? ++p->looked > LOOK_MAX : p->leased + leases >= p->claim->limit;
+        p->more = full || p->ended + ends >= STORE_CLAIM_ENDED;
         if (p->more)
             break;
         struct found *f = finds_add(finds);
         f->good = store_row_job(&db->scratch, st, &f->job, &f->standing);
         enum job_state ended;
         bool ends_it = past(db, &f->standing, &ended) != NULL;
-        if (!ends_it && p->claim->no_pinned && f->standing.pinned) {
+        bool passed_over = only_ends || (p->claim->no_pinned && f->standing.pinned);
+        if (!ends_it && passed_over) {
             store_job_free(&f->job);
             finds->count--;
             continue;

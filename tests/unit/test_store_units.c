@@ -319,6 +319,25 @@ static void a_claim_ends_what_is_past(void **state)
     fixture_free_jobs(claim.jobs, claim.count);
 }
 
+static void a_claim_of_nothing_only_ends(void **state)
+{
+    struct fixture *f = *state;
+    struct store_job jobs[3];
+    for (int i = 0; i < 3; i++) {
+        jobs[i] = fixture_job(f, i);
+        jobs[i].expires_ms = i == 1 ? store_now_ms(f->store) - 1 : 0;
+        fixture_insert(f, &jobs[i], i);
+        store_job_free(&jobs[i]);
+    }
+    struct store_claim claim = fixture_claim(f, 0);
+    assert_int_equal(claim.count, 1);
+    assert_int_equal(claim.jobs[0].state, JOB_EXPIRED);
+    assert_int_equal(fixture_state(f, 0), JOB_QUEUED);
+    assert_int_equal(fixture_state(f, 1), JOB_EXPIRED);
+    assert_int_equal(fixture_state(f, 2), JOB_QUEUED);
+    fixture_free_jobs(claim.jobs, claim.count);
+}
+
 static void pinned_jobs_wait_for_the_clock(void **state)
 {
     struct fixture *f = *state;
@@ -781,6 +800,7 @@ int main(void)
         CASE(claims_go_by_priority_then_age),
         CASE(a_claim_takes_its_provider_only),
         CASE(a_claim_ends_what_is_past),
+        CASE(a_claim_of_nothing_only_ends),
         CASE(pinned_jobs_wait_for_the_clock),
         CASE(a_retry_is_due_later),
         CASE(a_new_generation_forgets_the_first_attempt),
