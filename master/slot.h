@@ -4,8 +4,8 @@
  * A slot that is wanted restarts its process with a growing delay (backoff.h), except after exit code
  * ROLE_EXIT_CONFIG: then only an operator can help and the slot is halted until the next reload. On trial (at
  * start and during a reload) a process that ends before it is ready is not restarted either, unless a signal
- * ended it and that has not happened too often: the slot has failed, and whoever put it on trial decides. A slot that is not wanted any more is empty once its process
- * has gone.
+ * ended it and that has not happened too often: the slot has failed, and whoever put it on trial decides. A
+ * slot that is not wanted any more is empty once its process has gone.
  */
 #ifndef MASTER_SLOT_H
 #define MASTER_SLOT_H
@@ -43,36 +43,37 @@ struct slot_ops {
     char **(*environment)(void *arg);
     int (*door_fd)(void *arg); /* for the dispatcher; -1: none */
     void (*reply)(void *arg, struct slot *slot, uint64_t id, const char *text, size_t len);
-    /* The state, or what the process says of itself, is another one now. Called from within; the slot must not be freed by it. */
+    /* The state, or what the process says of itself, is another one now. Called from within; the slot must
+     * not be freed by it. */
     void (*changed)(void *arg, struct slot *slot);
 };
 
 struct slot {
     const struct slot_ops *ops;
     void *arg;
-    enum process_kind kind;
     char *name; /* instance: "main", "1"; "" for the dispatcher */
+    enum process_kind kind;
     enum slot_state state;
-    uint64_t since_ms; /* clock_mono_ms of the last change of state */
+    uint64_t since_ms;       /* clock_mono_ms of the last change of state */
+    struct process *process; /* NULL if none */
+    uint64_t generation;     /* of the process; grows with each start anywhere in the master */
+    uint64_t started_ms;
+    uint64_t next_start_ms;   /* while SLOT_WAITING */
+    char *detail;             /* what the process says of itself (ROLE_STATE), or NULL */
+    char *reason;             /* why it halted or failed, or how the last process ended; may be NULL */
+    struct faults faults;     /* of the last process that answered ROLE_FAULTS */
+    struct loop_timer *timer; /* of the state: ready limit, kill limit, restart delay */
+    pid_t pid;                /* 0 if none */
+    unsigned restarts;        /* starts after the first */
+    unsigned trial_kills;     /* times that a process ended by a signal on trial */
+    struct backoff backoff;
     bool wanted;
     bool on_trial;
-    unsigned trial_kills;    /* times that the process ended by a signal on trial */
-    bool is_dismissed;       /* scaled away: not to come back with its crew */
-    struct process *process; /* NULL if none */
-    pid_t pid;               /* 0 if none */
-    uint64_t generation;     /* of the process; grows with each start anywhere in the master */
-    unsigned restarts;       /* starts after the first */
-    char *detail;            /* what the process says of itself (ROLE_STATE), or NULL */
-    char *reason;            /* why it halted or failed, or how the last process ended; may be NULL */
-    bool reason_is_old;      /* it tells of a process before this one */
-    bool was_final;          /* the last process left with ROLE_EXIT_CONFIG */
-    struct faults faults;    /* of the last process that answered ROLE_FAULTS */
-    struct backoff backoff;
-    uint64_t next_start_ms; /* while SLOT_WAITING */
-    uint64_t started_ms;
-    bool was_ready;
-    bool started_before;
-    struct loop_timer *timer; /* of the state: ready limit, kill limit, restart delay */
+    bool is_dismissed;   /* scaled away: not to come back with its crew */
+    bool started_before; /* at least once */
+    bool was_ready;      /* this process, or the last one */
+    bool was_final;      /* the last process left with ROLE_EXIT_CONFIG */
+    bool reason_is_old;  /* it tells of a process before this one */
 };
 
 struct slot *slot_new(enum process_kind kind, const char *name, const struct slot_ops *ops, void *arg);
