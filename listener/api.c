@@ -1,5 +1,6 @@
 #include "listener/api.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,7 @@ struct api {
     enum failure_step step;
     api_done_fn *done;
     void *arg;
+    char detail[32]; /* of the answer under way */
 };
 
 struct api *api_new(const struct api_options *o)
@@ -72,8 +74,7 @@ static int64_t date_ms(const struct http_answer *http)
     return seconds < 0 ? -1 : (int64_t)seconds * 1000;
 }
 
-static void judge(const struct api *a, const struct http_answer *http, const cJSON *json,
-                  struct api_answer *answer)
+static void judge(struct api *a, const struct http_answer *http, const cJSON *json, struct api_answer *answer)
 {
     answer->date_ms = http->error == CURLE_OK ? date_ms(http) : -1;
     rpc_judge(json, &answer->rpc);
@@ -81,6 +82,10 @@ static void judge(const struct api *a, const struct http_answer *http, const cJS
     if (form == RPC_NONE) {
         answer->failure = failure_of_http(http);
         answer->detail = http->detail;
+        if (http->error == CURLE_OK) {
+            snprintf(a->detail, sizeof a->detail, "HTTP status %ld", http->status);
+            answer->detail = a->detail;
+        }
     } else if (form != RPC_OK && form != RPC_RESULT) {
         answer->failure = failure_of_answer(a->step, &answer->rpc);
         answer->detail = answer->rpc.data[0] ? answer->rpc.data : answer->rpc.message;

@@ -17,6 +17,7 @@ enum {
     BURST = 20,
     RETRY_MIN_MS = 1000,
     RETRY_MAX_MS = 30000,
+    RENEWALS_MAX = 2, /* tokens that one page may use up before a pause */
     TASKS_MAX = 1000000,
 };
 
@@ -73,6 +74,7 @@ struct catchup {
     double credit; /* calls that may be made now */
     uint64_t credit_ms;
     uint64_t token_number;
+    unsigned renewals; /* since the last page that came */
     struct catchup_counts counts;
 };
 
@@ -345,6 +347,7 @@ static void take_page(struct catchup *c, const cJSON *list)
     free(t->from);
     free(t);
     backoff_reset(&c->retry);
+    c->renewals = 0;
     c->ops->page(c->arg);
 }
 
@@ -367,6 +370,7 @@ static void skip(struct catchup *c, const struct failure *f, const char *detail)
 
 static void renew(struct catchup *c)
 {
+    c->renewals++;
     c->waits_for_token = true;
     session_rejected(c->session, c->token_number);
     if (session_token(c->session))
@@ -379,6 +383,9 @@ static void again_later(struct catchup *c, const struct failure *f, const char *
     c->counts.limited += f->decision == FAILURE_WAIT;
     if (f->decision == FAILURE_WAIT)
         c->credit = 0;
+    /* After the pause a fresh token is worth one try again. */
+    if (c->renewals == RENEWALS_MAX)
+        c->renewals--;
     loop_timer_start(c->timer, backoff_next(&c->retry));
 }
 
@@ -390,7 +397,7 @@ static void on_answer(void *arg, const struct api_answer *answer)
     const struct failure *f = answer->failure;
     if (cJSON_IsArray(list))
         take_page(c, list);
-    else if (f && f->decision == FAILURE_RENEW)
+    else if (f && f->decision == FAILURE_RENEW && c->renewals < RENEWALS_MAX)
         renew(c);
     else if (f && (f->decision == FAILURE_SKIP || f->decision == FAILURE_STOP))
         skip(c, f, answer->detail);

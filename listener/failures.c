@@ -258,12 +258,26 @@ const char *failure_step_name(enum failure_step step)
     return "";
 }
 
+static const struct failure *standing;
+
+const struct failure *failure_standing(void)
+{
+    return standing;
+}
+
+void failure_over(void)
+{
+    standing = NULL;
+}
+
 void failure_log(const struct failure *f, enum failure_step step, const char *detail)
 {
     static const enum log_level levels[] = {
         [FAILURE_RETRY] = LOG_WARN, [FAILURE_RENEW] = LOG_INFO, [FAILURE_WAIT] = LOG_WARN,
         [FAILURE_SKIP] = LOG_WARN,  [FAILURE_STOP] = LOG_ERROR,
     };
+    if (f->decision != FAILURE_SKIP)
+        standing = f;
     log_write(levels[f->decision], f->text, log_str("failure", f->name),
               log_str("step", failure_step_name(step)),
               log_str("detail", detail && detail[0] ? detail : NULL), log_str("advice", f->advice), LOG_END);

@@ -49,5 +49,9 @@ const char *failure_step_name(enum failure_step step);
 /* One line; the level follows from the decision. DETAIL (the Bridge's words) and MORE may be NULL or ended.
  */
 void failure_log(const struct failure *f, enum failure_step step, const char *detail);
+/* The failure that was logged last, lists aside, and stands until failure_over; NULL if none: what keeps the
+ * listener from its Bridge. */
+const struct failure *failure_standing(void);
+void failure_over(void);
 
 #endif

@@ -1,5 +1,6 @@
 #include "listener/listener.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "core/loop.h"
 #include "listener/catchup.h"
 #include "listener/connection.h"
+#include "listener/failures.h"
 #include "listener/intake.h"
 #include "listener/mark.h"
 #include "listener/outbox.h"
@@ -23,7 +25,9 @@ enum {
     MARK_MS = 3000,
     ADOPT_MS = 5000,
     DRAIN_CHECK_MS = 20,
+    READY_MS = 3000, /* longest wait for the Bridge and the dispatcher before reporting ready all the same */
     STATS_MAX = 200,
+    TOLD_STATE_BYTES = 256,
 };
 
 static struct {
@@ -37,11 +41,24 @@ static struct {
     struct catchup *catchup;
     struct mark mark;
     struct loop_timer *tick, *drain;
+    uint64_t started_ms;
     uint64_t stats_ms, mark_ms, adopt_ms; /* when each was last done */
     bool welcomed;                        /* the dispatcher's mark is known */
+    bool ready;                           /* said to the master */
     bool leaving, left, stopped;
     uint64_t given_up;
 } l;
+
+/* A Bridge or a dispatcher that is away is a state to report, not a reason to fail; but while a reload
+ * replaces a listener, the old one should go on until the new one hears everything. */
+static void report_ready(bool at_last)
+{
+    bool works = connection_live(l.connection) && l.welcomed && intake_interest_number(l.intake);
+    if (l.ready || !(works || at_last))
+        return;
+    l.ready = true;
+    role_ready();
+}
 
 /* ---- the mark ---- */
 
@@ -129,6 +146,7 @@ static void on_pass(void *arg)
 static void on_live(void *arg)
 {
     (void)arg;
+    failure_over();
     int64_t bridge_ms;
     uint64_t mono_ms;
     if (!l.mark.has_base && session_clock(l.session, &bridge_ms, &mono_ms))
@@ -136,6 +154,7 @@ static void on_live(void *arg)
     /* Before the first welcome no mark is given out; what is lost from here on counts all the same. */
     if (l.mark.last_ms == MARK_NONE)
         l.mark.last_ms = mark_bridge_time(&l.mark, clock_mono_ms());
+    report_ready(false);
     fill_gap();
 }
 
@@ -240,6 +259,7 @@ static void on_interest(void *arg, struct wire_interest *interest)
 {
     (void)arg;
     intake_set_interest(l.intake, interest);
+    report_ready(false);
 }
 
 static void on_resync(void *arg, int64_t since_ms)
@@ -275,6 +295,19 @@ static void stat_dropped(void *arg, const char *type, uint64_t dropped)
     /* Only types that we know: what a Bridge invents does not become a label. */
     if (event_type_find(type, strlen(type)))
         stat_add(arg, "dropped_total", type, dropped);
+}
+
+/* "logging in: the Bridge's name cannot be resolved; check url and the name service" */
+static const char *told_state(void)
+{
+    static char text[TOLD_STATE_BYTES];
+    const struct failure *f = failure_standing();
+    const char *state = connection_state(l.connection);
+    if (connection_live(l.connection) || !f)
+        return state;
+    snprintf(text, sizeof text, "%s: %s%s%s", state, f->text, f->advice ? "; " : "",
+             f->advice ? f->advice : "");
+    return text;
 }
 
 static void send_stats(void)
@@ -315,7 +348,7 @@ static void send_stats(void)
     uplink_stats_begin(l.uplink, s.count);
     for (size_t i = 0; i < s.count; i++)
         uplink_stats_put(l.uplink, s.list[i].name, s.list[i].label, s.list[i].value);
-    uplink_stats_end(l.uplink, connection_state(l.connection));
+    uplink_stats_end(l.uplink, told_state());
 }
 
 static void on_tick(void *arg)
@@ -323,6 +356,7 @@ static void on_tick(void *arg)
     (void)arg;
     uint64_t now_ms = clock_mono_ms();
     loop_timer_start(l.tick, TICK_MS);
+    report_ready(now_ms - l.started_ms >= READY_MS);
     intake_pass(l.intake, &l.mark, now_ms);
     flush();
     if (now_ms - l.stats_ms >= STATS_MS) {
@@ -387,8 +421,7 @@ static int start(const struct slice *slice, const char *instance, bool has_door,
     l.tick = loop_timer_new(on_tick, NULL);
     l.drain = loop_timer_new(check_drained, NULL);
     loop_timer_start(l.tick, TICK_MS);
-    /* A Bridge or a dispatcher that is away is a state to report, not a reason to fail. */
-    role_ready();
+    l.started_ms = clock_mono_ms();
     connection_start(l.connection);
     return 0;
 }

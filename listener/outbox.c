@@ -9,10 +9,10 @@
 #include "proto/wire.h"
 
 enum {
-    BATCH_BYTES = 256 * 1024,
+    BATCH_BYTES = 64 * 1024,
     BATCH_EVENTS = 1000,
     WINDOW_BATCHES = 256,
-    WINDOW_BYTES = 8 * 1024 * 1024,
+    WINDOW_BYTES = 1024 * 1024, /* the dispatcher keeps it in several times the size */
     EVENT_MAX_BYTES = 2 * EVENT_FRAME_MAX,
     BATCH_COST = 128, /* memory of a batch besides its events */
 };
@@ -232,7 +232,7 @@ static void send_all(struct outbox *o)
         o->in_flight_bytes += cost(b);
     }
     /* What a large event needed is not kept. */
-    if (o->out.buf.size > 4 * BATCH_BYTES)
+    if (o->out.buf.size > 16 * BATCH_BYTES)
         buf_free(&o->out.buf);
 }
 

@@ -10,8 +10,6 @@
 #include "listener/backoff.h"
 
 enum {
-    RETRY_MIN_MS = 1000,
-    RETRY_MAX_MS = 60000,
     STOPPED_RETRY_MS = 60000,
     LIFE_UNKNOWN_MS = 60000, /* when the answer's times make no sense */
     LIFE_MIN_MS = 500,
@@ -58,7 +56,7 @@ struct session *session_new(const struct settings *settings, const struct sessio
     s->ops = ops;
     s->arg = arg;
     s->timer = loop_timer_new(on_timer, s);
-    s->backoff = (struct backoff){RETRY_MIN_MS, RETRY_MAX_MS, 0};
+    s->backoff = (struct backoff){settings->reconnect_min_ms, settings->reconnect_max_ms, 0};
     s->without_context = !settings->catch_up;
     s->api = api_new(&(struct api_options){.url = settings->url,
                                            .ca_file = settings->ca_file,

@@ -79,7 +79,8 @@ static void expected_accept(const struct upgrade *u, char out[ACCEPT_SIZE])
 {
     char text[sizeof u->key + sizeof websocket_guid];
     snprintf(text, sizeof text, "%s%s", u->key, websocket_guid);
-    /* SHA-1 is what RFC 6455 section 4.2.2 asks for; it proves that a WebSocket server answers, nothing more. */
+    /* SHA-1 is what RFC 6455 section 4.2.2 asks for; it proves that a WebSocket server answers, nothing more.
+     */
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned len = 0;
     if (!EVP_Digest(text, strlen(text), digest, &len, EVP_sha1(), NULL))

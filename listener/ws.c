@@ -9,6 +9,7 @@
 #include "core/alloc.h"
 #include "core/buf.h"
 #include "core/clock.h"
+#include "core/http/http.h"
 #include "core/http/multi.h"
 #include "core/loop.h"
 #include "listener/frames.h"
@@ -288,6 +289,8 @@ static void on_connected(void *arg, CURL *easy, CURLcode result)
         return;
     w->fault.curl = result;
     if (result != CURLE_OK) {
+        if (http_proxy_refused(easy))
+            w->fault.curl = CURLE_PROXY;
         end(w, result == CURLE_OPERATION_TIMEDOUT ? WS_TIMED_OUT : WS_CONNECT_FAILED,
             w->error[0] ? w->error : curl_easy_strerror(result));
         return;
