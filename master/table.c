@@ -23,7 +23,9 @@ struct table {
 struct table *table_new(const char *const *heads, size_t count)
 {
     struct table *t = xcalloc(1, sizeof *t);
-    t->columns = count < TABLE_COLUMNS_MAX ? count : TABLE_COLUMNS_MAX;
+    if (count == 0 || count > TABLE_COLUMNS_MAX)
+        panic("a table of %zu columns", count);
+    t->columns = count;
     for (size_t i = 0; i < t->columns; i++) {
         t->right[i] = heads[i][0] == '>';
         t->heads[i] = heads[i] + t->right[i];
@@ -61,17 +63,18 @@ void table_cell_number(struct table *t, double n)
 
 size_t table_rows(const struct table *t)
 {
-    return t->count / t->columns;
+    return t->columns ? t->count / t->columns : 0;
 }
 
 static void measure(const struct table *t, size_t widths[TABLE_COLUMNS_MAX])
 {
     for (size_t i = 0; i < t->columns; i++)
         widths[i] = text_width(t->heads[i]);
-    for (size_t i = 0; i < t->count; i++) {
+    for (size_t i = 0, column = 0; i < t->count; i++) {
         size_t width = text_width(t->cells[i].text);
-        if (width > widths[i % t->columns])
-            widths[i % t->columns] = width;
+        if (width > widths[column])
+            widths[column] = width;
+        column = column + 1 < t->columns ? column + 1 : 0;
     }
 }
 
@@ -132,7 +135,7 @@ static void print_line(const struct table *t, FILE *out, const struct cell *cell
 
 void table_print(const struct table *t, FILE *out, size_t indent, size_t width, bool colour)
 {
-    size_t widths[TABLE_COLUMNS_MAX];
+    size_t widths[TABLE_COLUMNS_MAX] = {0};
     struct cell heads[TABLE_COLUMNS_MAX];
     measure(t, widths);
     for (size_t i = 0; i < t->columns; i++)

@@ -298,6 +298,17 @@ def test_a_new_process_that_does_not_work_brings_the_old_ones_back(master, role)
     assert "reloaded" in master.cli("reload").stdout
 
 
+def test_a_new_process_that_is_never_ready_brings_the_old_ones_back(master):
+    master.start()
+    former = master.pids("listener")
+    master.order("sender:2", start="silent", stop="ignore")
+    done = master.cli("reload", code=1)
+    assert "sender 2 cannot work: it was not ready within 30 s" in done.stderr
+    master.order("sender:2")
+    until("all to work", lambda: [p["state"] for p in master.status()["processes"]] == ["running"] * 5)
+    assert master.pids("listener") == former
+
+
 def test_faults_at_the_start_of_a_new_process_are_told(master):
     master.start()
     master.order("dispatcher", start="faults", faults=[["/b.conf", 12, "the store is of a newer release"]])
