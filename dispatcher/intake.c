@@ -16,7 +16,7 @@
 enum {
     TRY_AGAIN_MS = 500,
     STATS_MAX = 256,
-    STATE_MAX = 64,
+    STATE_MAX = 256,
     /* Decisions and jobs that are with the store at once: as much as one transaction takes, and as much again
      * that waits for the next. More would only stand before the outcomes and leases that keep senders busy.
      */
@@ -71,6 +71,7 @@ struct intake {
     void *drained_arg;
     struct msg_out out;
     struct msg_in event_in;
+    char trouble[400]; /* what intake_trouble said last */
 };
 
 /* ---- acknowledging ---- */
@@ -657,10 +658,12 @@ const char *intake_trouble(struct intake *in)
 {
     for (size_t i = 0; i < in->bridges_count; i++) {
         const struct session *s = session_of(in, &in->bridges[i]);
-        if (!s)
-            return "a bridge has no listener";
-        if (strcmp(s->state, "subscribed") != 0)
-            return "a listener is not subscribed to its bridge";
+        if (s && strcmp(s->state, "subscribed") == 0)
+            continue;
+        snprintf(in->trouble, sizeof in->trouble, "bridge \"%s\" %s%s", in->bridges[i].name,
+                 s ? "is not subscribed: " : "has no listener; \"bridgebell status\" says why",
+                 s ? s->state : "");
+        return in->trouble;
     }
     return NULL;
 }

@@ -160,6 +160,13 @@ static uint32_t connect_us(CURL *easy)
     return tls ? tls : time_us(easy, CURLINFO_CONNECT_TIME_T);
 }
 
+bool http_proxy_refused(void *easy)
+{
+    long status = 0;
+    curl_easy_getinfo((CURL *)easy, CURLINFO_HTTP_CONNECTCODE, &status);
+    return status >= 300;
+}
+
 static void on_done(void *arg, CURL *easy, CURLcode result)
 {
     (void)arg;
@@ -179,6 +186,8 @@ static void on_done(void *arg, CURL *easy, CURLcode result)
         .handle = easy,
     };
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &answer.status);
+    if (result != CURLE_OK && http_proxy_refused(easy))
+        answer.error = CURLE_PROXY;
     answer.retry_after_ms = retry_after_ms(easy, answer.status);
     multi_remove(r->client->multi, easy, true);
     r->done(r->arg, &answer);

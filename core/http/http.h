@@ -45,7 +45,7 @@ struct http_call {
 };
 
 struct http_answer {
-    CURLcode error;     /* CURLE_OK: a whole answer came */
+    CURLcode error;     /* CURLE_OK: a whole answer came; CURLE_PROXY: also when a proxy refused the tunnel */
     const char *detail; /* libcurl's words for the error; "" if none; holds no header and no body */
     bool written;       /* false: certainly not a byte of the request left; true: it may have */
     bool too_large;     /* the body passed max_answer_bytes */
@@ -60,6 +60,9 @@ typedef void http_done_fn(void *arg, const struct http_answer *answer);
 
 /* Value of the answer's first header NAME, or NULL. Valid until the done function returns. */
 const char *http_answer_header(const struct http_answer *answer, const char *name);
+
+/* True if the transfer of EASY, a libcurl handle, ended because a proxy refused the tunnel. */
+bool http_proxy_refused(void *easy);
 
 struct http_client;
 struct http_request;
