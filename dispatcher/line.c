@@ -272,7 +272,7 @@ void line_restore(struct line *l, const char *fact, uint64_t now_ms, int64_t sto
     l->pause_ms = clamp(number_of(o, "pause_ms"), 0, LINE_PAUSE_MAX_MS);
     if (strcmp(state, "stopped") == 0) {
         l->state = LINE_STOPPED;
-        l->probe_ms = now_ms + LINE_PROBE_MIN_MS;
+        l->probe_ms = now_ms + LINE_PROBE_RESTORED_MS;
     } else if (strcmp(state, "paused") == 0) {
         l->state = LINE_PAUSED;
         l->until_ms =

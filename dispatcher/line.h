@@ -26,6 +26,7 @@ enum {
     LINE_PAUSE_MAX_MS = 60000,
     LINE_RETRY_AFTER_MAX_MS = 3600000,
     LINE_PROBE_MIN_MS = 5000,
+    LINE_PROBE_RESTORED_MS = 1000, /* soon after a restart, however often there are such */
     LINE_PROBE_MAX_MS = 300000,
     LINE_PROBE_ANSWER_MS = 60000, /* a probe without an answer for so long is given up */
     LINE_UNREACHABLE_ROW = 3,     /* failed connections in a row that pause the line */

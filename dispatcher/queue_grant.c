@@ -11,7 +11,11 @@
 uint64_t queue_credit(const struct queue_sender *s, uint64_t now_ms)
 {
     uint64_t used = s->unseen + s->outgoing_count;
-    return s->rest_ms <= now_ms && s->credit.free > used ? s->credit.free - used : 0;
+    uint64_t held = s->in_flight + s->outgoing_count;
+    if (s->rest_ms > now_ms || s->credit.free <= used || s->window <= held)
+        return 0;
+    uint64_t credit = s->credit.free - used;
+    return credit < s->window - held ? credit : s->window - held;
 }
 
 static void take_credit(struct queue_sender *s, const struct wire_credit *credit)
@@ -223,6 +227,7 @@ struct queue_sender *queue_sender_up(struct queue *q, struct link_server *links,
     s->id = ++q->sender_ids;
     s->links = links;
     s->peer = peer;
+    s->window = QUEUE_WINDOW_MAX;
     TAILQ_INIT(&s->outgoing);
     if (credit)
         take_credit(s, credit);

@@ -38,6 +38,7 @@ enum {
     QUEUE_CLOCK_BEHIND_MS = 60000,
     QUEUE_REST_MIN_MS = 20, /* of a sender that gave jobs back unsent */
     QUEUE_REST_MAX_MS = 2000,
+    QUEUE_WINDOW_MAX = 1000000,
     QUEUE_STREAM_KEEP_MS = 600000,
     QUEUE_STATS_MAX = 128, /* values kept of one sender */
 };
@@ -102,8 +103,9 @@ struct queue_sender {
     struct request_list outgoing; /* granted in this pass */
     size_t outgoing_count;
     size_t in_flight; /* jobs */
-    unsigned returns; /* jobs given back unsent in a row */
+    unsigned returns; /* times in a row that it gave jobs back unsent */
     uint64_t rest_ms; /* gets nothing until then */
+    size_t window;    /* most jobs it may hold; what it takes within a grant's time, as far as is known */
     struct sender_stat stats[QUEUE_STATS_MAX];
     size_t stats_count;
 };

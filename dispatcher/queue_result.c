@@ -345,21 +345,25 @@ static void tell_line(struct lane *lane, const struct verdict *v, const struct l
     lane->paused_total += lane->line.state == LINE_PAUSED && before != LINE_PAUSED;
 }
 
-/* A sender that gives everything back (overloaded, leaving, another configuration) rests a little longer each
- * time, so that jobs do not run in a circle. */
-static void note_sender(struct queue_sender *s, const struct wire_result *r, uint64_t now_ms)
+/* A sender that gives jobs back cannot take as many within a grant's time as it has credit for (slow answers
+ * hold its connections): it gets half of what it HELD, and more again with every answer. If it gives back all
+ * it is given, it rests a little longer each time, so that jobs do not run in a circle. */
+static void note_return(struct queue_sender *s, size_t held, uint64_t now_ms)
 {
-    if (r->outcome != WIRE_UNSENT) {
-        s->returns = 0;
-        return;
-    }
     s->queue->count.unsent++;
-    unsigned doublings = s->returns < 10 ? s->returns : 10;
-    uint64_t rest = (uint64_t)QUEUE_REST_MIN_MS << doublings;
     if (s->rest_ms > now_ms)
         return;
+    uint64_t rest = (uint64_t)QUEUE_REST_MIN_MS << (s->returns < 10 ? s->returns : 10);
     s->returns++;
     s->rest_ms = now_ms + (rest < QUEUE_REST_MAX_MS ? rest : QUEUE_REST_MAX_MS);
+    s->window = held > 2 ? held / 2 : 1;
+}
+
+static void note_answer(struct queue_sender *s)
+{
+    s->returns = 0;
+    if (s->window < QUEUE_WINDOW_MAX)
+        s->window++;
 }
 
 static void fill_answer(struct store_change *c, struct verdict *v, const struct wire_result *r)
@@ -410,10 +414,14 @@ static void take_off_granted(struct lease *l)
         holder->in_flight--;
 }
 
-static void take_result(struct queue_sender *s, struct change_set *set, const struct wire_result *r)
+static void take_result(struct queue_sender *s, struct change_set *set, const struct wire_result *r,
+                        size_t held)
 {
     struct queue *q = s->queue;
-    note_sender(s, r, clock_boot_ms());
+    if (r->outcome == WIRE_UNSENT)
+        note_return(s, held, clock_boot_ms());
+    else
+        note_answer(s);
     struct lease *l = leases_find(q->leases, &r->job, r->attempt);
     if (!l || l->lost) {
         take_late(q, set, r, l);
@@ -454,12 +462,13 @@ void queue_results(struct queue_sender *s, uint64_t seq, struct msg_fields *fiel
         return;
     }
     struct change_set *set = set_new(s->queue, list.left);
+    size_t held = s->in_flight;
     while (list.left) {
         struct wire_result r;
         wire_get_result(&list, &r);
         if (list.failed)
             break;
-        take_result(s, set, &r);
+        take_result(s, set, &r, held);
     }
     if (list.failed)
         log_error("malformed result; its lease will run out", log_str("sender", s->peer->name));

@@ -354,6 +354,32 @@ static void jobs_do_not_run_in_a_circle(void **state)
     assert_true(seen.count < 20);
 }
 
+static void who_gives_back_gets_less_for_a_while(void **state)
+{
+    (void)state;
+    struct wire_result results[64];
+    sender_up(0, "a", 64, 1);
+    for (unsigned n = 0; n < 128; n++)
+        put_plain(n);
+    settle();
+    give_credit(0, 0);
+    assert_int_equal(seen.count, 64);
+    for (size_t i = 0; i < 64; i++)
+        results[i] = result_of(&seen.grants[i].jobs[0].job, 1, i < 4 ? WIRE_ACCEPTED : WIRE_UNSENT,
+                               WIRE_CLASS_NONE, 0);
+    send_results(0, 1, results, 64, 64);
+    settle();
+    advance(QUEUE_REST_MIN_MS * 1000);
+    assert_int_equal(senders[0]->in_flight, 32);
+    /* answers bring it back */
+    for (size_t i = 0; i < 8; i++)
+        results[i] = result_of(&seen.grants[64 + i].jobs[0].job, seen.grants[64 + i].jobs[0].attempt,
+                               WIRE_ACCEPTED, WIRE_CLASS_NONE, 0);
+    send_results(0, 2, results, 8, 64);
+    settle();
+    assert_int_equal(senders[0]->in_flight, 40);
+}
+
 static void no_connection_pauses_the_line(void **state)
 {
     (void)state;
@@ -537,6 +563,7 @@ int main(void)
         TEST(one_number_that_had_too_much_does_not_hold_others),
         TEST(what_came_back_unsent_leaves_again),
         TEST(jobs_do_not_run_in_a_circle),
+        TEST(who_gives_back_gets_less_for_a_while),
         TEST(no_connection_pauses_the_line),
         TEST(a_batch_that_says_nothing_is_asked_one_by_one),
         TEST(too_many_in_a_request_makes_them_smaller),
