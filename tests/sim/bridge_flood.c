@@ -282,12 +282,14 @@ static void wait_writable(struct peer *p)
 static bool flush_others(struct peer *p)
 {
     struct evbuffer *out = bufferevent_get_output(peer_bev(p));
-    while (evbuffer_get_length(out) != 0) {
-        if (evbuffer_write(out, bufferevent_getfd(peer_bev(p))) <= 0) {
-            return false;
-        }
+    int written = 1;
+    /* bufferevent keeps others from taking out of its buffer, but while it is told not to write nobody would. */
+    evbuffer_unfreeze(out, 1);
+    while (written > 0 && evbuffer_get_length(out) != 0) {
+        written = evbuffer_write(out, bufferevent_getfd(peer_bev(p)));
     }
-    return true;
+    evbuffer_freeze(out, 1);
+    return evbuffer_get_length(out) == 0;
 }
 
 static bool peer_send_tls(struct peer *p)
