@@ -18,7 +18,7 @@
 #include "core/loop.h"
 #include "dispatcher/store_parts.h"
 
-enum { STACK_BYTES = 512 * 1024, LOCK_WAIT_MS = 10000 };
+enum { STACK_BYTES = 512 * 1024, LOCK_WAIT_MS = 10000, OPENING_BYTES = 1024 * 1024 };
 static const int64_t day_ms = 24 * 3600 * 1000;
 static const int64_t mebibyte = 1024 * 1024;
 
@@ -294,7 +294,6 @@ static void begin_health(struct store *s)
     s->health.accepting = s->told_accepting = true;
     for (int i = 0; i < JOB_STATES; i++)
         s->health.jobs[i] = s->db.counts[i] > 0 ? (uint64_t)s->db.counts[i] : 0;
-    store_space_init(&s->space, &s->options);
     store_space_look(&s->space);
     s->health.free_bytes = (uint64_t)s->space.free_bytes;
 }
@@ -317,11 +316,32 @@ static int open_files(struct store *s, struct faults *faults)
     return 0;
 }
 
-struct store *store_open(const struct slice *slice, struct faults *faults)
+/* After a failed opening. True if there is room now that was not there before. */
+static bool make_room(struct store *s, bool *no_room)
+{
+    struct stat st;
+    if (!s->space.reserve_path)
+        return false;
+    store_space_look(&s->space);
+    *no_room = s->space.free_bytes < OPENING_BYTES;
+    if (!*no_room || stat(s->space.reserve_path, &st) != 0)
+        return false;
+    s->space.reserve_bytes = st.st_size;
+    return store_space_release(&s->space);
+}
+
+/* *ROOM_MADE: it failed, but may not fail a second time. */
+static struct store *open_once(const struct slice *slice, bool *no_room, bool *room_made,
+                               struct faults *faults)
 {
     struct store *s = xcalloc(1, sizeof *s);
     init(s);
-    if (read_options(s, slice, faults) != 0 || open_files(s, faults) != 0)
+    if (read_options(s, slice, faults) != 0)
+        goto failed;
+    store_space_init(&s->space, &s->options);
+    s->space.given_away = *room_made;
+    *room_made = *no_room = false;
+    if (open_files(s, faults) != 0)
         goto failed;
     begin_health(s);
     load_facts(s);
@@ -331,8 +351,27 @@ struct store *store_open(const struct slice *slice, struct faults *faults)
     }
     return s;
 failed:
+    *room_made = make_room(s, no_room);
     store_close(&s);
     return NULL;
+}
+
+struct store *store_open_if_room(const struct slice *slice, bool *no_room, struct faults *faults)
+{
+    bool room_made = false;
+    *no_room = false;
+    struct store *s = open_once(slice, no_room, &room_made, faults);
+    if (s || !room_made)
+        return s;
+    log_warn("no room to open the store: its reserve is given away");
+    faults_free(faults);
+    return open_once(slice, no_room, &room_made, faults);
+}
+
+struct store *store_open(const struct slice *slice, struct faults *faults)
+{
+    bool no_room;
+    return store_open_if_room(slice, &no_room, faults);
 }
 
 /* ---- closing ---- */

@@ -37,7 +37,7 @@ void store_clock_print(struct store_clock *c, char *out, size_t size);
 int64_t store_clock_parse(const char *record, uint64_t boot_ms);
 
 /* ---- the database ---- */
-enum { STORE_SCHEMA_VERSION = 1 };
+enum { STORE_SCHEMA_VERSION = 1, STORE_APPLICATION_ID = 0x42424c6c };
 
 struct store_options {
     char *path; /* of the database; companions are path-lock, path-wal, path-reserve … */
@@ -298,7 +298,8 @@ void store_marks_free(struct store_db *db);
 struct store_space {
     const struct store_options *options;
     char *reserve_path;
-    int64_t reserve_bytes; /* what the file holds; 0: given away */
+    int64_t reserve_bytes; /* what the file holds; 0: none */
+    bool given_away;       /* for want of space, and not made again */
     int64_t free_bytes, total_bytes, db_bytes, wal_bytes;
 };
 void store_space_init(struct store_space *p, const struct store_options *options);

@@ -2,12 +2,15 @@
  * Opening a store that may have been hurt. Start-up is recovery: the log is looked through before SQLite
  * reads it, because SQLite takes a damaged log for one that ended early and goes on without a word.
  */
+#include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/alloc.h"
 #include "core/log.h"
@@ -128,15 +131,31 @@ static int open_and_check(struct store_db *db, struct store_witness *w, const st
     return *why ? -1 : 0;
 }
 
+/* A file that was never ours, given by mistake, is not to be taken apart. */
+static bool is_ours(const struct store_witness *w, const char *path)
+{
+    enum { APPLICATION_ID_AT = 68 };
+    uint32_t id = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool read_it = fd >= 0 && pread(fd, &id, sizeof id, APPLICATION_ID_AT) == sizeof id;
+    if (fd >= 0)
+        close(fd);
+    return w->found || (read_it && be32toh(id) == STORE_APPLICATION_ID);
+}
+
 static int salvage(struct store_db *db, struct store_witness *w, const struct store_options *options,
                    const char *why, struct store_recovery *out, struct faults *faults)
 {
+    store_db_close(db); /* before the file is opened beside it, which would drop its locks */
+    /* Faults of the damaged file are no faults of what becomes of it. */
+    faults_free(faults);
+    if (!is_ours(w, options->path)) {
+        faults_add(faults, options->path, 0, "this is not a store of bridgebell: %s", why);
+        return -1;
+    }
     out->damaged = true;
     log_error("the store is damaged", log_str("path", options->path), log_str("what", why),
               log_int("unread_transactions", out->unread));
-    store_db_close(db);
-    /* Faults of the damaged file are no faults of what becomes of it. */
-    faults_free(faults);
     return store_salvage(options, w->found ? &w->record.identity : NULL, faults);
 }
 

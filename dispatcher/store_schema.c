@@ -11,6 +11,7 @@
  * decide about sending. Partial indexes keep the fast path short: a job that is inserted leased and then
  * sent passes through jobs_id and jobs_standing only. */
 static const char version_1[] =
+    "PRAGMA application_id = 1111641196;" /* STORE_APPLICATION_ID */
     "CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;"
     "CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE events(row INTEGER PRIMARY KEY, key BLOB NOT NULL, bridge TEXT, type TEXT,"
@@ -88,7 +89,7 @@ int store_schema_bring(struct store_db *db, struct faults *faults)
     if (rc == SQLITE_OK)
         return 0;
     db->damaged = store_is_damage(rc);
-    faults_add(faults, path, 0, "the store's tables cannot be made: %s", sqlite3_errmsg(db->sql));
+    faults_add(faults, path, 0, "the store's tables cannot be made: %s", sqlite3_errstr(rc));
     return -1;
 }
 

@@ -67,6 +67,9 @@ int store_space_reserve(struct store_space *p, int64_t leased)
     if (p->reserve_bytes >= need)
         return 0;
     need += STEP_BYTES;
+    /* Not out of the very space that was given away and is not used up yet. */
+    if (p->given_away && p->free_bytes < need + min_free(p) + p->options->log_limit_bytes)
+        return -1;
     int fd = open(p->reserve_path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return -1;
@@ -81,6 +84,7 @@ int store_space_reserve(struct store_space *p, int64_t leased)
         return -1;
     }
     p->reserve_bytes = need;
+    p->given_away = false;
     return 0;
 }
 
@@ -89,6 +93,7 @@ bool store_space_release(struct store_space *p)
     if (p->reserve_bytes == 0)
         return false;
     p->reserve_bytes = 0;
+    p->given_away = true;
     return unlink(p->reserve_path) == 0;
 }
 

@@ -186,8 +186,10 @@ static int attempt(struct store *s, struct store_units *group)
         store_checkpoint_look(&s->checkpoint, s->db.wal_frames);
         return rc;
     }
-    log_error("commit failed", log_str("error", sqlite3_errstr(rc)), log_int("code", rc),
-              log_int("errno", sqlite3_system_errno(s->db.sql)), log_int("units", (int64_t)group->count));
+    /* Once in a trouble, not at every try that confirms it. */
+    log_write(s->trouble ? LOG_DEBUG : LOG_ERROR, "commit failed", log_str("error", sqlite3_errstr(rc)),
+              log_int("code", rc), log_int("errno", sqlite3_system_errno(s->db.sql)),
+              log_int("units", (int64_t)group->count), LOG_END);
     db_rollback(&s->db);
     for (struct store_unit *u = group->head; u; u = u->next)
         if (kinds[u->kind].reset)
