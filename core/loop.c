@@ -4,6 +4,8 @@
 
 #include "core/alloc.h"
 
+enum { LAST_ROUNDS = 8 };
+
 struct deferred {
     loop_fn *fn;
     void *arg;
@@ -51,6 +53,9 @@ struct event_base *loop_base(void)
 void loop_run(void)
 {
     event_base_loop(loop_base(), EVLOOP_NO_EXIT_ON_EMPTY);
+    /* What was put off to the end of the last pass is mostly memory to be freed. */
+    for (int i = 0; i < LAST_ROUNDS && loop.count; i++)
+        run_deferred(-1, 0, NULL);
 }
 
 void loop_stop(void)

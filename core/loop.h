@@ -12,7 +12,7 @@
 
 /* The process's loop; made on first use. Never NULL. */
 struct event_base *loop_base(void);
-/* Runs until loop_stop. */
+/* Runs until loop_stop, then what was deferred until then. */
 void loop_run(void);
 void loop_stop(void);
 /* Frees the loop and whatever was deferred and not run. */
