@@ -12,6 +12,7 @@
 #include "core/metrics.h"
 #include "core/str.h"
 #include "dispatcher/batch.h"
+#include "dispatcher/listener_metrics.h"
 
 enum {
     TRY_AGAIN_MS = 500,
@@ -22,11 +23,6 @@ enum {
      */
     WITH_STORE_MAX = 2000,
     WITH_STORE_HUNGRY = 200, /* while senders stand idle */
-};
-
-struct stat_value {
-    char *name, *label;
-    int64_t value;
 };
 
 /* One listener, from its hello until it is gone. */
@@ -553,9 +549,18 @@ static const struct session *session_of(const struct intake *in, const struct br
     return any;
 }
 
+/* One listener for each bridge: while an old and a new one overlap, two samples of one name would spoil the
+ * whole page. */
+static struct listener_values values_of(const struct intake *in, const struct bridge *bridge)
+{
+    const struct session *s = session_of(in, bridge);
+    return (struct listener_values){bridge->name, s ? s->stats : NULL, s ? s->stats_count : 0};
+}
+
 static cJSON *bridge_status(struct intake *in, const struct bridge *b)
 {
     const struct session *best = session_of(in, b);
+    struct listener_values values = values_of(in, b);
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "name", b->name);
     cJSON_AddBoolToObject(o, "connected", best && strcmp(best->state, "subscribed") == 0);
@@ -566,6 +571,9 @@ static cJSON *bridge_status(struct intake *in, const struct bridge *b)
     cJSON_AddNumberToObject(o, "matched", (double)b->matched);
     cJSON_AddNumberToObject(o, "duplicates", (double)b->duplicates);
     cJSON_AddNumberToObject(o, "malformed", (double)b->malformed);
+    cJSON_AddNumberToObject(o, "seen", (double)listener_value(&values, "frames_total"));
+    cJSON_AddNumberToObject(o, "unwanted", (double)listener_value(&values, "dropped_by_interest_total"));
+    cJSON_AddItemToObject(o, "dropped", listener_dropped(&values));
     cJSON *listeners = cJSON_AddArrayToObject(o, "listeners");
     for (const struct session *s = in->sessions; s; s = s->next)
         if (s->bridge == b)
@@ -606,21 +614,11 @@ static uint64_t *counter_at(struct bridge *b, size_t offset)
 
 static void print_listener_stats(struct intake *in, struct buf *out)
 {
-    /* One listener for each bridge: while an old and a new one overlap, two samples of one name would spoil
-     * the whole page. */
-    for (size_t n = 0; n < in->bridges_count; n++) {
-        const struct session *s = session_of(in, &in->bridges[n]);
-        for (size_t i = 0; s && i < s->stats_count; i++) {
-            const struct stat_value *v = &s->stats[i];
-            buf_addf(out, "bridgebell_listener_%s{bridge=\"", v->name);
-            metrics_escape(out, s->bridge->name);
-            if (v->label && v->label[0]) {
-                buf_adds(out, "\",kind=\"");
-                metrics_escape(out, v->label);
-            }
-            buf_addf(out, "\"} %lld\n", (long long)v->value);
-        }
-    }
+    struct listener_values *all = xcalloc(in->bridges_count + 1, sizeof *all);
+    for (size_t i = 0; i < in->bridges_count; i++)
+        all[i] = values_of(in, &in->bridges[i]);
+    listener_metrics(out, all, in->bridges_count);
+    free(all);
 }
 
 void intake_metrics(struct intake *in, struct buf *out)

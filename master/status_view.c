@@ -115,8 +115,8 @@ static void print_processes(const struct page *p, const cJSON *status)
 
 static void print_bridges(const struct page *p, const cJSON *status)
 {
-    struct table *t =
-        TABLE("name", "state", ">events", ">recovered", ">matched", ">duplicates", "complete up to");
+    struct table *t = TABLE("name", "state", ">seen", ">unwanted", ">events", ">recovered", ">matched",
+                            ">duplicates", "complete up to");
     const cJSON *one;
     cJSON_ArrayForEach(one, json_member(status, "bridges"))
     {
@@ -125,6 +125,8 @@ static void print_bridges(const struct page *p, const cJSON *status)
             clock_format((int64_t)json_number(one, "mark_ms"), mark);
         table_cell(t, json_text(one, "name"));
         table_cell_coloured(t, json_text(one, "state"), json_flag(one, "connected") ? TEXT_GREEN : TEXT_RED);
+        table_cell_number(t, json_number(one, "seen"));
+        table_cell_number(t, json_number(one, "unwanted"));
         table_cell_number(t, json_number(one, "events"));
         table_cell_number(t, json_number(one, "recovered"));
         table_cell_number(t, json_number(one, "matched"));
