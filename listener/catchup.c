@@ -19,6 +19,7 @@ enum {
     RETRY_MAX_MS = 30000,
     RENEWALS_MAX = 2, /* tokens that one page may use up before a pause */
     TASKS_MAX = 1000000,
+    REFUSALS_MAX = 10, /* of one page, by errors that may pass */
 };
 
 /* How the lists of one channel are called, and what their rows are. */
@@ -54,6 +55,7 @@ struct task {
     char *of;         /* solution (NULL: all), context or container */
     char *from;       /* id behind which the page begins; NULL: at the beginning */
     int64_t skip;     /* of CONTEXTS */
+    unsigned refusals;
 };
 
 struct catchup {
@@ -399,7 +401,8 @@ static void on_answer(void *arg, const struct api_answer *answer)
         take_page(c, list);
     else if (f && f->decision == FAILURE_RENEW && c->renewals < RENEWALS_MAX)
         renew(c);
-    else if (f && (f->decision == FAILURE_SKIP || f->decision == FAILURE_STOP))
+    else if (f && (f->decision == FAILURE_SKIP || f->decision == FAILURE_STOP ||
+                   (answer->rpc.form == RPC_ERROR && ++c->tasks->refusals >= REFUSALS_MAX)))
         skip(c, f, answer->detail);
     else {
         struct rpc_answer odd = {.form = RPC_ODD};

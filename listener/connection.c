@@ -18,6 +18,7 @@ enum {
     LIMITED_MIN_MS = 1000,
     LIMITED_MAX_MS = 30000,
     RENEWALS_MAX = 2, /* tokens that one connection may use up */
+    LEAVE_MS = 2000,  /* longest wait for an answer while leaving */
     CLOSE_MS = 1000,  /* longest wait for the answer to our close frame */
     CLOSE_GOING_AWAY = 1001,
 };
@@ -160,7 +161,8 @@ static void call(struct connection *c, enum phase phase, enum failure_step step,
     char *text = rpc_request(c->call_id, method, params);
     size_t len = strlen(text);
     /* Answers come in any order, so each call waits for the one before it. */
-    loop_timer_start(c->timer, c->settings->request_timeout_ms);
+    int64_t limit_ms = c->settings->request_timeout_ms;
+    loop_timer_start(c->timer, c->leaving && limit_ms > LEAVE_MS ? LEAVE_MS : limit_ms);
     /* A connection that ends here says so by itself. */
     if (ws_send(c->ws, text, len) && c->ws)
         log_warn("a call could not be sent", log_str("method", method));
@@ -379,7 +381,8 @@ static void call_timed_out(struct connection *c)
     }
     c->counts.failures++;
     /* Every path is upgraded, but only one that ends in /api is served (PROTOCOL.md section 1). */
-    failure_log(c->answered ? &failure_no_answer : &failure_mute_path, c->step, c->settings->ws_url);
+    bool known = c->answered || c->counts.connects;
+    failure_log(known ? &failure_no_answer : &failure_mute_path, c->step, c->settings->ws_url);
     pause_and_retry(c);
 }
 
@@ -428,7 +431,7 @@ void connection_free(struct connection **p)
     if (!c)
         return;
     *p = NULL;
-    ws_free(&c->ws);
+    ws_free_now(&c->ws);
     loop_timer_free(&c->timer);
     free(c);
 }

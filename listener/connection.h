@@ -38,6 +38,7 @@ struct connection_counts {
 struct connection;
 struct connection *connection_new(const struct settings *settings, struct session *session,
                                   const struct connection_ops *ops, void *arg);
+/* Not from inside a callback. */
 void connection_free(struct connection **c);
 void connection_start(struct connection *c);
 /* The session has a token (session_ops.ready). */

@@ -132,7 +132,8 @@ const struct failure *failure_of_answer(enum failure_step step, const struct rpc
     for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++)
         if (answers[i].code == a->code && (answers[i].steps & (unsigned)step))
             return &answers[i].failure;
-    return step == STEP_LIST ? &container_gone : &unknown_code;
+    /* Negative codes are JSON-RPC's own: they tell of the server and say nothing of the container. */
+    return step == STEP_LIST && a->code >= 0 ? &container_gone : &unknown_code;
 }
 
 /* ---- HTTP ---- */

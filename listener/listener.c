@@ -47,6 +47,7 @@ static struct {
     bool ready;                           /* said to the master */
     bool leaving, left, stopped;
     uint64_t given_up;
+    int64_t again_ms; /* what was given up while catching up: the next run begins there; MARK_NONE: nothing */
 } l;
 
 /* A Bridge or a dispatcher that is away is a state to report, not a reason to fail; but while a reload
@@ -80,11 +81,18 @@ static void flush(void)
         l.mark_ms = now_ms;
 }
 
-/* What was missed is fetched as soon as three things are there: a subscription (so that nothing more is
- * missed), the dispatcher's mark, and a gap. */
+/* Recovered events wait while earlier ones are not taken, so that catching up cannot fill the memory. */
+static bool has_room(void)
+{
+    return outbox_bytes(l.outbox) < l.settings->outbox_bytes / 2;
+}
+
+/* What was missed is fetched as soon as these are there: a subscription (so that nothing more is missed), the
+ * dispatcher's mark, a gap, and room for what comes. */
 static void fill_gap(void)
 {
-    if (!l.welcomed || !connection_live(l.connection) || !l.mark.gap || l.leaving)
+    if (!l.welcomed || !connection_live(l.connection) || !l.mark.gap || l.leaving ||
+        catchup_running(l.catchup) || !has_room())
         return;
     if (l.mark.gap_start_ms == MARK_NONE) {
         log_info("first start: events count from now on");
@@ -100,6 +108,9 @@ static void on_caught_up(void *arg)
     (void)arg;
     intake_recovered(l.intake);
     mark_close_gap(&l.mark);
+    if (l.again_ms != MARK_NONE)
+        mark_open_gap(&l.mark, l.again_ms);
+    l.again_ms = MARK_NONE;
     flush();
 }
 
@@ -112,8 +123,7 @@ static void on_row(void *arg, const struct event_type *type, const cJSON *row)
 static bool may_go_on(void *arg)
 {
     (void)arg;
-    /* Recovered events wait while earlier ones are not taken, so that catching up cannot fill the memory. */
-    return outbox_bytes(l.outbox) < l.settings->outbox_bytes / 2;
+    return has_room();
 }
 
 static bool wants_channel(void *arg, const char *channel)
@@ -226,6 +236,9 @@ static void on_given_up(void *arg, uint64_t count, int64_t oldest_ms)
             "no room for more events: the oldest are given up, and caught up later if the Bridge lists them",
             log_int("events", (int64_t)count));
     l.given_up += count;
+    /* A run that is under way may have passed the place already. */
+    if (catchup_running(l.catchup) && (l.again_ms == MARK_NONE || oldest_ms - 1 < l.again_ms))
+        l.again_ms = oldest_ms - 1;
     mark_open_gap(&l.mark, oldest_ms - 1);
     outbox_forget_marks(l.outbox);
 }
@@ -359,6 +372,7 @@ static void on_tick(void *arg)
     report_ready(now_ms - l.started_ms >= READY_MS);
     intake_pass(l.intake, &l.mark, now_ms);
     flush();
+    fill_gap();
     if (now_ms - l.stats_ms >= STATS_MS) {
         l.stats_ms = now_ms;
         if (uplink_is_up(l.uplink))
@@ -408,6 +422,7 @@ static int start(const struct slice *slice, const char *instance, bool has_door,
     (void)faults;
     l.settings = settings_new(slice, instance);
     mark_init(&l.mark);
+    l.again_ms = MARK_NONE;
     /* Until the dispatcher has said its mark, nobody knows what is missing. */
     mark_open_gap(&l.mark, MARK_NONE);
     if (l.settings->spill_bytes > 0)

@@ -382,15 +382,29 @@ static void ws_destroy(void *arg)
     free(w);
 }
 
-void ws_free(struct ws **p)
+static struct ws *silence(struct ws **p)
 {
     struct ws *w = *p;
-    if (!w)
-        return;
     *p = NULL;
+    if (!w)
+        return NULL;
     w->phase = OVER;
     frames_stop(w->frames);
     stop_events(w);
+    return w;
+}
+
+void ws_free(struct ws **p)
+{
+    struct ws *w = silence(p);
     /* Its callbacks may be on the stack. */
-    loop_defer(ws_destroy, w);
+    if (w)
+        loop_defer(ws_destroy, w);
+}
+
+void ws_free_now(struct ws **p)
+{
+    struct ws *w = silence(p);
+    if (w)
+        ws_destroy(w);
 }

@@ -65,5 +65,7 @@ uint64_t ws_pings(const struct ws *w);
 uint64_t ws_heard_ms(const struct ws *w);
 /* May be called from inside its callbacks; memory goes after the pass. */
 void ws_free(struct ws **w);
+/* The same at once; not from inside its callbacks. */
+void ws_free_now(struct ws **w);
 
 #endif
