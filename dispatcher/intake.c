@@ -23,6 +23,11 @@ enum {
      */
     WITH_STORE_MAX = 2000,
     WITH_STORE_HUNGRY = 200, /* while senders stand idle */
+    /* So long a batch waits until busy senders have room for its jobs: what goes into the store as leased
+     * costs it half of what is queued and claimed later. */
+    HOLD_MS = 100,
+    HOLD_FAST_MS = 1000, /* while they work off hundreds in that time */
+    HOLD_LOOK_MS = 1,
 };
 
 /* One listener, from its hello until it is gone. */
@@ -59,6 +64,9 @@ struct intake {
     struct session *sessions;
     struct batch *orphans; /* with the store, their session gone */
     struct loop_timer *again;
+    struct loop_timer *hold; /* while a batch waits for room with the senders */
+    uint64_t held_since_ms;  /* 0: none does */
+    bool hold_in_vain;       /* until senders have room, nothing waits for it again */
     uint64_t interest_number;
     size_t with_store;
     size_t weight; /* of what is with the store */
@@ -109,10 +117,32 @@ static size_t weight_of(const struct batch *b)
     return b->intake.count + b->jobs_count;
 }
 
-static bool has_room(const struct intake *in, const struct batch *b)
+static bool is_held(struct intake *in, const struct batch *b)
+{
+    if (!b->jobs_count)
+        return false;
+    uint64_t now_ms = clock_mono_ms();
+    bool fast = false;
+    bool busy = queue_is_busy(in->queue, b->jobs[0], b->jobs_count, &fast);
+    if (busy && in->held_since_ms && now_ms - in->held_since_ms >= (fast ? HOLD_FAST_MS : HOLD_MS))
+        in->hold_in_vain = true;
+    if (!busy)
+        in->hold_in_vain = false;
+    if (!busy || in->hold_in_vain) {
+        in->held_since_ms = 0;
+        return false;
+    }
+    if (!in->held_since_ms)
+        in->held_since_ms = now_ms;
+    if (!loop_timer_pending(in->hold))
+        loop_timer_start(in->hold, HOLD_LOOK_MS);
+    return true;
+}
+
+static bool has_room(struct intake *in, const struct batch *b)
 {
     size_t most = queue_is_hungry(in->queue) ? WITH_STORE_HUNGRY : WITH_STORE_MAX;
-    return in->with_store == 0 || in->weight + weight_of(b) <= most;
+    return (in->with_store == 0 || in->weight + weight_of(b) <= most) && !is_held(in, b);
 }
 
 /* Submits what waits, of each session in its order, as far as there is room. */
@@ -129,6 +159,13 @@ static void submit_waiting(struct intake *in)
                 break;
             submit(in, b);
         }
+}
+
+static void look_again(void *arg)
+{
+    struct intake *in = arg;
+    if (!loop_timer_pending(in->again))
+        submit_waiting(in);
 }
 
 static void check_drained(struct intake *in)
@@ -464,6 +501,7 @@ struct intake *intake_new(const char *endpoint, const struct slice *slice, struc
     msg_out_init(&in->out, 0);
     msg_in_init(&in->event_in);
     in->again = loop_timer_new(try_again, in);
+    in->hold = loop_timer_new(look_again, in);
     in->links = link_server_new(endpoint, &ops, in);
     if (!in->links)
         intake_free(&in);
@@ -482,6 +520,7 @@ void intake_free(struct intake **p)
     while (in->orphans)
         forget_orphan(in, in->orphans);
     loop_timer_free(&in->again);
+    loop_timer_free(&in->hold);
     msg_out_free(&in->out);
     msg_in_free(&in->event_in);
     for (size_t i = 0; i < in->bridges_count; i++)

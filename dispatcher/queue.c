@@ -346,7 +346,24 @@ static void begin_offer(struct offer *o, struct lane *lane, const struct store_j
     if (!lane || !line_is_open(&lane->line) || !queue_may_lease(lane->queue, now.ms))
         return;
     bool waits = lane->due_ms <= now.ms && lane->backlog_top <= job->priority;
-    o->room = waits ? 0 : queue_room(lane, job->priority, now);
+    o->room = waits ? 0 : queue_room_for_new(lane, job->priority, now);
+}
+
+bool queue_is_busy(struct queue *q, const struct store_job *first, size_t count, bool *fast)
+{
+    struct queue_now now = queue_clock();
+    struct lane *lane = queue_lane(q, first->provider);
+    if (!lane || !q->senders_count || !line_is_open(&lane->line) || lane->line.trial ||
+        !queue_may_lease(q, now.ms))
+        return false;
+    bool backlog = lane->due_ms <= now.ms && lane->backlog_top <= first->priority;
+    *fast = queue_pace_of(lane, now.ms) >= QUEUE_PACE_FAST;
+    bool idle = !lane->promised && !lane->ready.jobs && !lane->granted_count && !backlog;
+    if (count > QUEUE_AHEAD_MAX / 2)
+        count = QUEUE_AHEAD_MAX / 2;
+    if (idle || queue_slots(lane, now) < (double)count)
+        return false;
+    return backlog || queue_room_for_new(lane, first->priority, now) < count;
 }
 
 struct queue_ticket *queue_offer(struct queue *q, struct store_job *const *jobs, size_t count)

@@ -32,6 +32,11 @@ struct queue_ticket *queue_offer(struct queue *q, struct store_job *const *jobs,
  * event, id there already, commit failed) is given back. Frees the ticket. Jobs must still be alive. */
 void queue_settle(struct queue *q, struct queue_ticket *ticket, bool committed);
 
+/* True if COUNT jobs like FIRST could not leave at once, only because senders are busy: a moment later they
+ * may. False where more than the senders' speed holds them up (the line, its slots). *FAST: thousands leave
+ * in a second. */
+bool queue_is_busy(struct queue *q, const struct store_job *first, size_t count, bool *fast);
+
 /* True while senders stand idle and jobs wait in the store: what it has to do for them comes before new
  * events. */
 bool queue_is_hungry(const struct queue *q);

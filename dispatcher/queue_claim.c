@@ -49,17 +49,58 @@ static uint64_t horizon_ms(const struct lane *lane)
                                        : ms;
 }
 
-size_t queue_room(struct lane *lane, enum job_priority priority, struct queue_now now)
+static size_t room_with(struct lane *lane, double ahead, enum job_priority priority, struct queue_now now)
 {
     if (lane->ready.jobs >= QUEUE_READY_MAX)
         return 0;
-    double room = all_room(lane, floor(lane->ahead), horizon_ms(lane), now);
+    double room = all_room(lane, floor(ahead), horizon_ms(lane), now);
     double taken = (double)(lane->promised + ready_count(&lane->ready, priority));
     if (room <= taken)
         return 0;
     if (lane->line.trial)
         return trial_under_way(lane) ? 0 : 1;
     return (size_t)fmin(room - taken, QUEUE_CLAIM_MAX);
+}
+
+size_t queue_room(struct lane *lane, enum job_priority priority, struct queue_now now)
+{
+    return room_with(lane, lane->ahead, priority, now);
+}
+
+size_t queue_pace_of(const struct lane *lane, uint64_t now_ms)
+{
+    if (now_ms - lane->pace_ms >= (uint64_t)2 * QUEUE_PACE_MS)
+        return 0;
+    return lane->pace > lane->pace_before ? lane->pace : lane->pace_before;
+}
+
+/* A job that is inserted as leased costs the store half of one that is claimed later. So while senders work
+ * off many, as many are leased ahead as they need until the next commit. */
+size_t queue_room_for_new(struct lane *lane, enum job_priority priority, struct queue_now now)
+{
+    double pace = (double)queue_pace_of(lane, now.ms);
+    return room_with(lane, fmin(fmax(lane->ahead, pace), QUEUE_AHEAD_MAX), priority, now);
+}
+
+double queue_slots(struct lane *lane, struct queue_now now)
+{
+    double slots = 0;
+    for (size_t i = 0; i < lane->line.hosts_count; i++) {
+        struct limiter *l = &lane->line.hosts[i].limiter;
+        slots += (double)limiter_free(l, now.us) + limiter_coming(l, QUEUE_HORIZON_MIN_MS * 1000);
+    }
+    return slots;
+}
+
+void queue_pace(struct lane *lane, uint64_t now_ms)
+{
+    uint64_t passed = now_ms - lane->pace_ms;
+    if (passed >= QUEUE_PACE_MS) {
+        lane->pace_before = passed < 2 * QUEUE_PACE_MS ? lane->pace : 0;
+        lane->pace = 0;
+        lane->pace_ms = now_ms;
+    }
+    lane->pace++;
 }
 
 void queue_lease(struct lane *lane, struct lease *l, uint64_t now_ms)

@@ -28,6 +28,8 @@ enum {
     QUEUE_READY_MAX = 1024, /* leased jobs of a line that wait for a sender */
     QUEUE_AHEAD_MIN = 8,    /* requests leased beyond the credit that is there, once that pays */
     QUEUE_AHEAD_MAX = 512,
+    QUEUE_PACE_MS = 50, /* of results, that new jobs may be leased ahead for */
+    QUEUE_PACE_FAST = 100,
     QUEUE_HORIZON_MIN_MS = 30, /* slots that come within so long may be leased ahead */
     QUEUE_HORIZON_MAX_MS = 500,
     QUEUE_READY_WAIT_MS = 10000, /* a leased job that could not leave for so long goes back */
@@ -59,6 +61,8 @@ struct lane {
     double jobs_per_request;       /* running mean */
     double ahead;                  /* requests to lease beyond the credit; grows while senders wait for us */
     bool hungry;                   /* the last claim came back full to idle senders */
+    uint64_t pace_ms;              /* beginning of the span in which results are counted */
+    size_t pace, pace_before;      /* results in that span and in the one before */
     uint64_t claim_ms;             /* when the claim under way was submitted */
     uint64_t round_ms;             /* how long the last one took */
     bool fact_busy;
@@ -183,6 +187,14 @@ void queue_stir(struct lane *lane, uint64_t due_ms, enum job_priority priority);
 /* queue_claim.c */
 /* Requests of PRIORITY that may be leased now beyond those already leased. */
 size_t queue_room(struct lane *lane, enum job_priority priority, struct queue_now now);
+/* The same for jobs on their way into the store. */
+size_t queue_room_for_new(struct lane *lane, enum job_priority priority, struct queue_now now);
+/* Slots that are free or come within the next moments. */
+double queue_slots(struct lane *lane, struct queue_now now);
+/* A result came. */
+void queue_pace(struct lane *lane, uint64_t now_ms);
+/* Results in QUEUE_PACE_MS. */
+size_t queue_pace_of(const struct lane *lane, uint64_t now_ms);
 void queue_claim(struct lane *lane, struct queue_now now);
 void queue_lease(struct lane *lane, struct lease *l, uint64_t now_ms); /* into ready */
 

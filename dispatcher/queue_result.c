@@ -290,7 +290,7 @@ static void decide(const struct lease *l, struct verdict *v, int32_t code, int64
         .max_attempts = lane->line.max_attempts,
         .retry_min_ms = lane->line.retry_min_ms,
         .retry_max_ms = lane->line.retry_max_ms,
-        .dice = throw_dice(),
+        .dice = v->outcome == WIRE_ACCEPTED ? 0 : throw_dice(), /* a system call */
     };
     outcome_decide(&facts, &v->decision);
 }
@@ -431,6 +431,8 @@ static void take_result(struct queue_sender *s, struct change_set *set, const st
         return; /* a result for what never left: not ours to believe */
     take_off_granted(l);
     leases_remove(q->leases, l);
+    if (r->outcome == WIRE_ACCEPTED)
+        queue_pace(l->owner, clock_boot_ms());
     struct verdict *v;
     struct store_change *c = set_add(set, &v);
     fill_answer(c, v, r);
