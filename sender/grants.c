@@ -13,7 +13,7 @@
 enum {
     LATE_CHECK_MS = 20,      /* how often waiting requests are looked at */
     TICK_MS = 1000,          /* credit and statistics */
-    AHEAD_US = 20000,        /* requests for so long may wait behind those in flight */
+    AHEAD_US = 10000,        /* requests for so long may wait behind those in flight */
     LINE_LIMIT_MAX = 512,    /* requests of one line, waiting and in flight */
     LINE_AHEAD_MAX = 32,     /* times its slots */
     START_BY_MAX_MS = 60000, /* a grant that says more is not believed */

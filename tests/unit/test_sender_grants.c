@@ -431,7 +431,7 @@ static void fast_answers_earn_credit_ahead(void **state)
     (void)state;
     assert_int_equal(grants_line_limit(16, 0), 16);
     assert_int_equal(grants_line_limit(16, 100000), 16);
-    assert_int_equal(grants_line_limit(16, 10000), 48);
+    assert_int_equal(grants_line_limit(16, 5000), 48);
     assert_int_equal(grants_line_limit(16, 1), 512);
     assert_int_equal(grants_line_limit(1000, 1), 1000);
 }
