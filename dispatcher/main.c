@@ -12,15 +12,20 @@
 #include "core/log.h"
 #include "core/loop.h"
 #include "dispatcher/control.h"
+#include "dispatcher/control_send.h"
 #include "dispatcher/door.h"
 #include "dispatcher/senders.h"
 #include "dispatcher/tool.h"
 #include "proto/role.h"
 
+enum { OPEN_AGAIN_MS = 1000 };
+
 static struct {
     struct control parts;
     struct senders *senders;
     struct door *door;
+    bool has_door;
+    struct loop_timer *again; /* there while the disk had no room for opening the store, or has none yet */
     bool intake_drained, queue_drained;
 } dispatcher;
 
@@ -102,24 +107,60 @@ static int open_sockets(const struct slice *slice, struct faults *faults)
     return failed ? -1 : 0;
 }
 
+static int begin_work(struct faults *faults)
+{
+    struct control *p = &dispatcher.parts;
+    p->queue = queue_new(p->slice, p->store);
+    if (open_sockets(p->slice, faults))
+        return -1;
+    store_on_health(p->store, on_health, NULL);
+    if (dispatcher.has_door)
+        dispatcher.door = door_new(ROLE_DOOR_FD, &door_ops, p);
+    role_state("running");
+    if (!dispatcher.again)
+        role_ready();
+    return 0;
+}
+
+static int open_store(struct faults *faults);
+
+static void try_again(void *arg)
+{
+    (void)arg;
+    struct faults faults = {0};
+    if (!dispatcher.parts.leaving && open_store(&faults) != 0)
+        role_fatal(faults.count ? faults.list[0].text : "the store cannot be opened");
+    faults_free(&faults);
+}
+
+/* A full disk is a state to report, not a reason to fail: there will be room again. */
+static int open_store(struct faults *faults)
+{
+    bool no_room;
+    dispatcher.parts.store = store_open_if_room(dispatcher.parts.slice, &no_room, faults);
+    if (dispatcher.parts.store)
+        return begin_work(faults);
+    if (!no_room)
+        return -1;
+    faults_free(faults);
+    if (!dispatcher.again) {
+        log_error("the disk has no room for opening the store; waiting until it has");
+        dispatcher.again = loop_timer_new(try_again, NULL);
+        role_state("no disk space");
+        role_ready();
+    }
+    loop_timer_start(dispatcher.again, OPEN_AGAIN_MS);
+    return 0;
+}
+
 static int start(const struct slice *slice, const char *instance, bool has_door, struct faults *faults)
 {
     (void)instance;
     struct control *p = &dispatcher.parts;
     p->slice = slice;
     p->rules = rules_new(slice, faults);
-    p->store = p->rules ? store_open(slice, faults) : NULL;
-    if (!p->store)
-        return -1;
-    p->queue = queue_new(slice, p->store);
-    if (open_sockets(slice, faults))
-        return -1;
-    store_on_health(p->store, on_health, NULL);
-    if (has_door)
-        dispatcher.door = door_new(ROLE_DOOR_FD, &door_ops, p);
-    role_state("running");
-    role_ready();
-    return 0;
+    dispatcher.has_door = has_door;
+    return p->rules ? open_store(faults) : -1;
 }
 
 static void leave_if_drained(void)
@@ -148,13 +189,21 @@ static void quit(int64_t limit_ms)
 {
     (void)limit_ms;
     dispatcher.parts.leaving = true;
+    if (!dispatcher.parts.store) {
+        role_leave();
+        return;
+    }
     intake_drain(dispatcher.parts.intake, on_intake_drained, NULL);
     queue_drain(dispatcher.parts.queue, on_queue_drained, NULL);
 }
 
 static void control(uint64_t id, const cJSON *request)
 {
-    control_request(&dispatcher.parts, id, request);
+    if (dispatcher.parts.store)
+        control_request(&dispatcher.parts, id, request);
+    else
+        control_refuse(id, "the store cannot be opened: the disk is full",
+                       "make room; the rest goes by itself");
 }
 
 /* The sockets' files go while the store is still ours: a successor that waits for the store binds the same
@@ -162,6 +211,7 @@ static void control(uint64_t id, const cJSON *request)
 static void cleanup(void)
 {
     struct control *p = &dispatcher.parts;
+    loop_timer_free(&dispatcher.again);
     door_free(&dispatcher.door);
     if (p->store)
         store_finish(p->store);

@@ -247,8 +247,8 @@ struct store_health {
  * one. Waits up to ten seconds for a leaving predecessor. NULL with faults added if it cannot: another
  * process holds it, a newer schema, no rights, no space. */
 struct store *store_open(const struct slice *slice, struct faults *faults);
-/* The same; *NO_ROOM tells that it failed because the disk is full, which may pass. The reserve that an earlier
- * process has left is given away first. */
+/* The same; *NO_ROOM tells that it failed because the disk is full, which may pass. The reserve that an
+ * earlier process has left is given away first. */
 struct store *store_open_if_room(const struct slice *slice, bool *no_room, struct faults *faults);
 /* Called whenever `accepting` or `trouble` changed. */
 void store_on_health(struct store *s, void (*fn)(void *arg), void *arg);
