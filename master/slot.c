@@ -1,6 +1,7 @@
 #include "master/slot.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,7 +96,7 @@ static void on_reply(void *arg, uint64_t id, const char *text, size_t len)
 
 static void wait_and_restart(struct slot *slot, int64_t lived_ms)
 {
-    int64_t delay_ms = backoff_next_ms(&slot->backoff, lived_ms, slot->was_ready);
+    int64_t delay_ms = backoff_next_ms(&slot->backoff, lived_ms, slot->was_ready || slot->was_killed);
     slot->next_start_ms = clock_mono_ms() + (uint64_t)delay_ms;
     loop_timer_start(slot->timer, delay_ms);
     log_warn("will be started again", log_str("role", process_kind_names[slot->kind]),
@@ -164,6 +165,7 @@ static void on_gone(void *arg, int status)
         free(slot->reason);
         slot->reason = xasprintf("ended by %s%s", how, slot->was_ready ? "" : " before it was ready");
     }
+    slot->was_killed = unexplained && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     slot->was_final = WIFEXITED(status) && WEXITSTATUS(status) == ROLE_EXIT_CONFIG;
     if (!slot->wanted)
         enter(slot, SLOT_EMPTY);
@@ -230,7 +232,7 @@ static void launch(struct slot *slot)
         log_error("a process cannot be started", log_str("role", process_kind_names[slot->kind]),
                   log_str("name", slot->name[0] ? slot->name : NULL), log_errno(errno));
         set_reason(slot, "the system has no room for another process");
-        slot->was_final = false;
+        slot->was_final = slot->was_killed = false;
         after_unwanted_end(slot, false, 0);
         return;
     }

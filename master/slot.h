@@ -72,6 +72,7 @@ struct slot {
     bool is_dismissed;   /* scaled away: not to come back with its crew */
     bool started_before; /* at least once */
     bool was_ready;      /* this process, or the last one */
+    bool was_killed;     /* the last process was killed, and not by us */
     bool was_final;      /* the last process left with ROLE_EXIT_CONFIG */
     bool reason_is_old;  /* it tells of a process before this one */
 };
