@@ -2,10 +2,11 @@
 
 The real processes run between the simulators while a seeded scheduler kills, stops, cuts, delays, throttles, loses and repeats
 replies, fills the disk and reloads. The simulated Bridge numbers every event; the simulated provider remembers every
-accepted idx for 24 hours and, apart from that, judges doubles by number and text whatever the idx. At the end every event
-that the rule matches must have been accepted exactly once or stand in a listed state, and the sum must be exact.
+accepted idx for 24 hours and, apart from that, judges doubles by number and text whatever the idx. At the end every message
+that is due must have been accepted exactly once and stand as sent in the store, or stand there in a state that `queue ls`
+lists; the sum must be exact, no process may have crashed or stayed away, and an idle line must be idle.
 
-A seed fixes the faults and their order; the same seed plays them again.
+A seed fixes the faults, their order and the pauses between them; the same seed plays them again.
 """
 import argparse
 import collections
@@ -15,6 +16,8 @@ import random
 import shutil
 import signal
 import socket
+import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -29,6 +32,13 @@ KEY_ID = "00112233445566778899aabbccddeeff"
 KEY_SECRET = "ffeeddccbbaa99887766554433221100"
 NUMBERS = ["+48500500500", "+48500500501"]
 DRAIN_S = 240
+IDLE_CPU_MOST = 0.25  # of one core, each process, after all is done
+RSS_MOST_MB = 200
+# States as the store writes them (dispatcher/store.h).
+STATES = ["queued", "leased", "held", "sent", "delivered", "undelivered", "suppressed", "merged", "expired", "cancelled",
+          "uncertain", "dead", "damaged"]
+SENT = {"sent", "delivered", "undelivered"}
+LISTED = {"expired", "cancelled", "uncertain", "dead", "damaged"}
 
 
 def fetch(url, body=None, timeout=20):
@@ -72,8 +82,26 @@ class World:
         self.provider, self.provider_control = self.sim("smsapi-sim")
         fetch(self.provider_control + "/_sim/config", {"attempts_max": 0})
         self.master = None
+        self.deaths = []
+        self.environment = dict(os.environ)
+        self.clock_file = self.make_clock()
         self.rule_version = 0
         self.write_config()
+
+    def make_clock(self):
+        """A clock that can be set: a library before the C library's, which adds what a file says to the time of day."""
+        library, offset = self.dir / "clock.so", self.dir / "clock.offset"
+        source = Path(__file__).resolve().parent / "clock.c"
+        made = subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source], capture_output=True)
+        offset.write_bytes(struct.pack("=q", 0))
+        if made.returncode:
+            return None
+        self.environment |= {"LD_PRELOAD": str(library), "CHAOS_CLOCK": str(offset)}
+        return offset
+
+    def set_clock(self, seconds):
+        with open(self.clock_file, "r+b") as f:
+            f.write(struct.pack("=q", seconds))
 
     def sim(self, name, *words):
         ports = [self.dir / f"{name}.port", self.dir / f"{name}.control"]
@@ -127,7 +155,7 @@ recipients "people" {{ to = {{ "{NUMBERS[0]}", "{NUMBERS[1]}" }} }}
 rule "chaos" {{
     when = "channel == 'thread' && type == 'threadNewMessage' && data.threadId == '{THREAD}'"
     to = {{ people }}
-    message = "chaos {{{{ data.id }}}}"
+    message = "{{{{ data.id }}}} chaos"
     caps = off
 }}
 rule "never {self.rule_version}" {{
@@ -145,9 +173,17 @@ log {{ file = "{self.dir}/bridgebell.log" }}
         (self.dir / "chaos.conf").write_text(text)
 
     def start_master(self):
+        self.write_config()
         with open(self.dir / "master.log", "ab") as log:
             self.master = subprocess.Popen([self.bin / "bridgebell", "run", "-c", self.dir / "chaos.conf"], stdout=log,
-                                           stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+                                           stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                                           env=self.environment)
+
+    def look_after_master(self):
+        """What the service manager does: a master that has ended by itself is started again, and that is remembered."""
+        if self.master.poll() is not None:
+            self.deaths.append(f"the master ended by itself: {self.master.returncode}")
+            self.start_master()
 
     def pids(self, role):
         return [p for p in children_of(self.master.pid) if f"bridgebell: {role}" in title_of(p)]
@@ -164,7 +200,7 @@ log {{ file = "{self.dir}/bridgebell.log" }}
         except ValueError:
             return {}
 
-    def stop(self):
+    def stop_product(self):
         pids = children_of(self.master.pid) if self.master else []
         if self.master and self.master.poll() is None:
             self.master.send_signal(signal.SIGTERM)
@@ -177,11 +213,21 @@ log {{ file = "{self.dir}/bridgebell.log" }}
                     except ProcessLookupError:
                         pass
                 self.master.wait()
+                self.deaths.append("the master did not end within 40 s of TERM")
+
+    def stop(self):
+        self.stop_product()
         for process in (self.bridge_process, self.smsapi_process):
             process.terminate()
             process.wait(10)
         if self.mounted:
             subprocess.run(["umount", "-l", self.disk])
+
+    def jobs(self):
+        """Every job in the store: (number, text) and its state. Only while nobody has it open."""
+        with sqlite3.connect(f"file:{self.disk}/queue.db?mode=ro", uri=True) as db:
+            return [((number.lstrip("+"), text), STATES[state])
+                    for number, text, state in db.execute("SELECT number, text, state FROM jobs")]
 
 
 class Feeder(threading.Thread):
@@ -190,41 +236,77 @@ class Feeder(threading.Thread):
     def __init__(self, world, seed, per_s):
         super().__init__(daemon=True)
         self.world, self.random, self.per_s = world, random.Random(seed), per_s
-        self.ids, self.noise, self.stopping = [], 0, threading.Event()
+        self.posted, self.noise, self.burst, self.stopping = {}, 0, 0, threading.Event()
+        self.error = None
 
     def post(self, body):
         return fetch(self.world.bridge_control + "/_sim/create", body)
 
+    def post_one(self, thread):
+        now_ns = time.monotonic_ns()
+        self.posted[self.post({"kind": "message", "threadId": thread})["id"]] = now_ns
+
     def run(self):
+        try:
+            self.feed()
+        except (OSError, ValueError) as error:
+            self.error = error
+
+    def feed(self):
         other = self.post({"kind": "thread"})["id"]
         while not self.stopping.is_set():
             if self.random.random() < 0.3:
                 self.post({"kind": "message", "threadId": other})
                 self.noise += 1
             else:
-                self.ids.append(self.post({"kind": "message", "threadId": THREAD})["id"])
+                self.post_one(THREAD)
+            while self.burst > 0:
+                self.burst -= 1
+                self.post_one(THREAD)
             self.stopping.wait(self.random.expovariate(self.per_s))
 
 
 class Faults:
     """The seeded scheduler. Each fault is a method named fault_*; what must be undone later is queued with its time."""
 
-    def __init__(self, world, seed, kinds=None):
-        self.world, self.random = world, random.Random(seed)
+    def __init__(self, world, feeder, seed, kinds=None):
+        self.world, self.feeder, self.seed = world, feeder, seed
+        self.random = random.Random(seed)
         self.counts = collections.Counter()
+        self.number, self.deck = 0, []
+        self.clock_s = 0
         self.undo = []
+        self.log = open(world.dir / "faults.log", "w", encoding="utf-8")
         self.methods = sorted(name for name in dir(self) if name.startswith("fault_"))
         if kinds:
             self.methods = [m for m in self.methods if any(k in m for k in kinds)]
         if not world.mounted:
-            self.methods = [m for m in self.methods if m != "fault_disk_full"]
+            self.methods = [m for m in self.methods if "disk_full" not in m]
+        if not world.clock_file:
+            self.methods = [m for m in self.methods if m != "fault_clock"]
         if not self.methods:
             sys.exit("chaos: no such fault")
 
+    def pause(self, mean_s):
+        """Each fault has random numbers of its own, so that what one uses does not change the next."""
+        self.number += 1
+        self.random = random.Random(f"{self.seed}/{self.number}")
+        time.sleep(self.random.expovariate(1 / mean_s))
+
     def strike(self):
-        name = self.random.choice(self.methods)
-        if getattr(self, name)() is not False:
+        """Every kind once, in an order that the seed gives, then all over again."""
+        if not self.deck:
+            self.deck = self.random.sample(self.methods, len(self.methods))
+        name = self.deck.pop()
+        self.note(name[6:])
+        if getattr(self, name)() is False:
+            self.note("  (nothing to strike)")
+        else:
             self.counts[name[6:]] += 1
+
+    def note(self, text):
+        self.log.write(f"{time.strftime('%H:%M:%S', time.gmtime())} {time.monotonic():.3f} {self.number} {text}\n")
+        self.log.flush()
 
     def later(self, seconds, action):
         self.undo.append((time.monotonic() + seconds, action))
@@ -241,11 +323,22 @@ class Faults:
         pids = self.world.pids(role)
         if not pids:
             return False
+        pid = self.random.choice(pids)
+        self.note(f"  {title_of(pid)}, {pid}")
         try:
-            os.kill(self.random.choice(pids), number)
+            os.kill(pid, number)
         except ProcessLookupError:
             return False
         return True
+
+    def fault_kill_listener_and_dispatcher(self):
+        return self.signal_role("listener", signal.SIGKILL) and self.signal_role("dispatcher", signal.SIGKILL)
+
+    def fault_kill_dispatcher_and_senders(self):
+        struck = self.signal_role("dispatcher", signal.SIGKILL)
+        for pid in self.world.pids("sender"):
+            os.kill(pid, signal.SIGKILL)
+        return struck
 
     def fault_kill_sender(self):
         return self.signal_role("sender", signal.SIGKILL)
@@ -280,6 +373,7 @@ class Faults:
         if not pids:
             return False
         pid = self.random.choice(pids)
+        self.note(f"  {title_of(pid)}, {pid}")
 
         def resume():
             try:
@@ -304,11 +398,65 @@ class Faults:
         self.later(1, self.world.write_config)
 
     def fault_more_and_fewer_senders(self):
-        self.world.master.send_signal(self.random.choice([signal.SIGTTIN, signal.SIGTTOU]))
+        more = self.counts["more_and_fewer_senders"] % 2 == 0
+        self.world.master.send_signal(signal.SIGTTIN if more else signal.SIGTTOU)
+
+    def fault_clock(self):
+        """The host's time of day jumps: forward for good, or far to either side and back."""
+        how = self.random.choice(["forward", "back", "there and back"])
+        if how == "forward":
+            self.clock_s += self.random.choice([5, 90, 600])
+        elif how == "back":
+            self.clock_s -= self.random.choice([1, 10, 40])
+        else:
+            steady = self.clock_s
+            self.later(self.random.uniform(0.5, 3), lambda: self.world.set_clock(max(steady, self.clock_s)))
+            self.world.set_clock(self.clock_s - self.random.choice([3600, 7200, 86400]))
+            return
+        self.world.set_clock(self.clock_s)
 
     # ---- the Bridge ----
     def bridge(self, path, **body):
         fetch(self.world.bridge_control + "/_sim/" + path, body)
+
+    def fault_bridge_half_open(self):
+        self.bridge("config", mute=1)
+        self.later(self.random.choice([1, 7]), lambda: self.bridge("config", mute=0))
+
+    def fault_bridge_cut_and_kill(self):
+        """The listener dies before it has caught up."""
+        self.bridge("drop", how="rst")
+        self.later(self.random.uniform(0, 0.3), lambda: self.signal_role("listener", signal.SIGKILL))
+
+    def fault_bridge_list_fails(self):
+        self.bridge("config", fault_method=self.random.choice(["thread/listThreadMessages", "thread/listThreads",
+                                                               "context/listContexts"]),
+                    fault_answer={"error": {"code": -32603, "message": "Internal error"}},
+                    fault_method_count=self.random.randint(1, 3))
+        self.bridge("drop", how="fin")
+
+    def fault_bridge_key_disabled(self):
+        self.bridge("update", kind="key", id=KEY_ID, enabled=False)
+        self.bridge("drop", how="fin")
+
+        def enable():
+            # A listener whose key is refused waits for the operator.
+            self.bridge("update", kind="key", id=KEY_ID, enabled=True)
+            self.world.write_config()
+            self.world.master.send_signal(signal.SIGHUP)
+        self.later(self.random.uniform(0.5, 3), enable)
+
+    def fault_bridge_upgrade_refused(self):
+        self.bridge("config", upgrade_status=self.random.choice([404, 500, 503]),
+                    upgrade_status_count=self.random.randint(1, 4))
+        self.bridge("drop", how="fin")
+
+    def fault_bridge_upgrade_hangs(self):
+        self.bridge("config", upgrade_hang_count=1)
+        self.bridge("drop", how="rst")
+
+    def fault_bridge_burst(self):
+        self.feeder.burst = self.random.choice([100, 400])
 
     def fault_bridge_cut(self):
         self.bridge("drop", how=self.random.choice(["fin", "rst"]))
@@ -391,104 +539,217 @@ class Faults:
         ballast = self.world.disk / "ballast"
         if ballast.exists():
             return False
-        with open(ballast, "wb") as f:
+        with open(ballast, "wb", buffering=0) as f:
             try:
                 while True:
                     f.write(b"x" * 65536)
-                    f.flush()
             except OSError:
                 pass
         self.later(self.random.uniform(1, 4), lambda: ballast.unlink(missing_ok=True))
         return True
 
+    def fault_disk_full_and_kill(self):
+        if self.fault_disk_full() is False:
+            return False
+        self.later(self.random.uniform(0, 1), lambda: self.signal_role("dispatcher", signal.SIGKILL))
+        return True
 
-def drained(world, feeder):
-    """True once nothing is under way any more; the listed jobs then tell the rest."""
-    queue = world.status().get("queue")
-    return bool(queue) and queue.get("queued", 1) == 0 and queue.get("leased", 1) == 0
+
+def is_drained(world):
+    """True once nothing is under way any more."""
+    status = world.status()
+    queue = status.get("queue")
+    return bool(queue) and queue.get("queued", 1) == 0 and queue.get("leased", 1) == 0 and all(
+        b.get("state") == "subscribed" for b in status.get("bridges", []))
 
 
-def accepted_texts(world):
-    texts = collections.Counter()
+def accepted_messages(world):
+    """How often each (number, text) was accepted, and when last (CLOCK_MONOTONIC in ns)."""
+    texts, at_ns = collections.Counter(), {}
     since = 0
     while True:
         page = fetch(f"{world.provider_control}/_sim/messages?since={since}", timeout=60)["messages"]
         for message in page:
-            texts[(message["number"].lstrip("+"), message["text"])] += 1
+            key = (message["number"].lstrip("+"), message["text"])
+            texts[key] += 1
+            at_ns[key] = message["ns"]
         if not page:
-            return texts
+            return texts, at_ns
         since = max(message["n"] for message in page)
 
 
-def listed_jobs(world):
-    """Ended or waiting jobs that were not sent: how many, by state."""
-    states = collections.Counter()
-    for state in ("uncertain", "dead", "expired", "cancelled", "held", "queued", "leased", "damaged"):
-        rc, out, _ = world.cli("queue", "ls", "--state", state, "--limit", "10000", "--json")
-        if rc == 0:
-            states[state] += len(json.loads(out).get("jobs", []))
-    return states
+def wait_drained(world, expected):
+    """Until all that is due is accepted or will not be asked for again; gives up when nothing has changed for long."""
+    begin = changed = time.monotonic()
+    before = None
+    while time.monotonic() < begin + DRAIN_S and time.monotonic() < changed + 90:
+        world.look_after_master()
+        if is_drained(world):
+            texts, _ = accepted_messages(world)
+            missing = sum(1 for key in expected if not texts[key])
+            queue = world.status().get("queue", {})
+            if missing <= sum(queue.get(state, 0) for state in LISTED):
+                break
+            if missing != before:
+                before, changed = missing, time.monotonic()
+        else:
+            changed = time.monotonic()
+        time.sleep(0.5)
+    return time.monotonic() - begin
 
 
-def wait_drained(world, feeder, expected):
-    end = time.monotonic() + DRAIN_S
-    while time.monotonic() < end:
-        if drained(world, feeder):
-            texts = accepted_texts(world)
-            if sum(1 for key in expected if texts[key]) + sum(listed_jobs(world).values()) >= len(expected):
-                return True
-        time.sleep(1)
-    return False
+class Watch:
+    """Memory and idle time of the processes."""
+
+    def __init__(self, world):
+        self.world, self.most_mb = world, collections.Counter()
+
+    def processes(self):
+        return [self.world.master.pid, *children_of(self.world.master.pid)]
+
+    def look(self):
+        for pid in self.processes():
+            try:
+                pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            except OSError:
+                continue
+            role = (title_of(pid).split() or ["?"])
+            role = role[1] if "bridgebell:" in role[0] and len(role) > 1 else "master"
+            self.most_mb[role] = max(self.most_mb[role], pages * 4096 >> 20)
+
+    def ticks(self):
+        used = {}
+        for pid in self.processes():
+            try:
+                words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            used[pid] = (int(words[11]) + int(words[12]), title_of(pid))
+        return used
+
+    def idle(self, seconds=2):
+        """The share of a core that each process uses while nothing is to be done."""
+        before = self.ticks()
+        time.sleep(seconds)
+        return {title: (after - before[pid][0]) / os.sysconf("SC_CLK_TCK") / seconds
+                for pid, (after, title) in self.ticks().items() if pid in before}
 
 
-def run(options, world):
-    feeder = Feeder(world, options.seed, options.per_second)
-    faults = Faults(world, options.seed + 1, options.only)
+def bring_up(world):
     world.start_master()
     end = time.monotonic() + 60
     while not any(b.get("state") == "subscribed" for b in world.status().get("bridges", [])):
         if time.monotonic() > end:
             sys.exit("chaos: the line did not come up")
         time.sleep(0.2)
-    feeder.start()
+
+
+def strike_for(options, world, feeder, faults, watch):
     finish = time.monotonic() + options.minutes * 60
     next_note = time.monotonic() + 30
     while time.monotonic() < finish and sum(faults.counts.values()) < options.faults:
-        time.sleep(faults.random.expovariate(1 / options.pause))
+        faults.pause(options.pause)
         faults.undo_due()
+        world.look_after_master()
         faults.strike()
+        watch.look()
         if time.monotonic() > next_note:
             next_note += 30
-            print(f"chaos: {len(feeder.ids)} events, {sum(faults.counts.values())} faults", flush=True)
+            print(f"chaos: {len(feeder.posted)} events, {sum(faults.counts.values())} faults", flush=True)
+
+
+def run(options, world):
+    feeder = Feeder(world, options.seed, options.per_second)
+    faults = Faults(world, feeder, options.seed + 1, options.only)
+    watch = Watch(world)
+    bring_up(world)
+    feeder.start()
+    strike_for(options, world, feeder, faults, watch)
     feeder.stopping.set()
     feeder.join()
     faults.undo_due(everything=True)
     fetch(world.bridge_control + "/_sim/reset", {})
-    fetch(world.provider_control + "/_sim/faults", {"faults": []})
-    expected = {(number.lstrip("+"), f"chaos {id}") for id in feeder.ids for number in NUMBERS}
-    wait_drained(world, feeder, expected)
-    return report(options, world, feeder, faults, expected)
+    fetch(world.provider_control + "/_sim/reset", {})
+    fetch(world.provider_control + "/_sim/config", {"attempts_max": 0})
+    faults.note("the end")
+    expected = {(number.lstrip("+"), f"{id} chaos"): ns for id, ns in feeder.posted.items() for number in NUMBERS}
+    took_s = wait_drained(world, expected)
+    idle = watch.idle()
+    watch.look()
+    world.stop_product()
+    return report(options, world, feeder, faults, expected, took_s, watch, idle)
 
 
-def report(options, world, feeder, faults, expected):
-    texts = accepted_texts(world)
-    listed = listed_jobs(world)
-    missing = [key for key in expected if texts[key] == 0]
-    doubled = {key: n for key, n in texts.items() if n > 1}
-    strange = [key for key in texts if key not in expected]
-    unexplained = len(missing) - sum(listed.values())
-    print(f"\nseed {options.seed}: {len(feeder.ids)} events matched, {feeder.noise} did not, {len(expected)} messages due")
+def crashes(world):
+    """Ends of processes that the driver has no part in, and what a sanitizer said."""
+    found = list(world.deaths)
+    for name in ("bridgebell.log", "master.log"):
+        path = world.dir / name
+        for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+            if "Sanitizer" in line or "level=panic" in line or "panic:" in line:
+                found.append(line[:200])
+            elif 'msg="process ended"' in line and "signal 9 " not in line and not (
+                    "exit code 78" in line or ("role=sender" in line and "exit code 0" in line)):
+                found.append(line[:200])
+            elif "not ready in time" in line or "did not leave in time" in line:
+                found.append(line[:200])
+    return found
+
+
+def account(world, expected, texts):
+    """Compares what was due, what the provider accepted and what the store says; the number of each kind of trouble."""
+    jobs = collections.defaultdict(list)
+    for key, state in world.jobs():
+        jobs[key].append(state)
+    trouble = collections.defaultdict(list)
+    listed = collections.Counter()
+    for key in expected:
+        states = jobs.get(key, [])
+        listed.update(states)
+        if len(states) > 1:
+            trouble["two jobs"].append(key)
+        elif texts[key] == 0 and not states:
+            trouble["lost"].append(key)
+        elif texts[key] == 0 and states[0] not in LISTED:
+            trouble[f"not accepted but {states[0]}"].append(key)
+        elif texts[key] and (not states or states[0] not in SENT):
+            trouble[f"accepted but {states[0] if states else 'unknown'}"].append(key)
+        if texts[key] > 1:
+            trouble["doubled"].append(key)
+    trouble["never due"] = [key for key in {*texts, *jobs} if key not in expected]
+    # Accepted without the line knowing it: that is what uncertain means.
+    trouble.pop("accepted but uncertain", None)
+    return listed, {what: keys for what, keys in trouble.items() if keys}
+
+
+def report(options, world, feeder, faults, expected, took_s, watch, idle):
+    texts, at_ns = accepted_messages(world)
+    listed, trouble = account(world, expected, texts)
+    once = sum(1 for key in expected if texts[key] == 1)
+    print(f"\nseed {options.seed}: {len(feeder.posted)} events matched, {feeder.noise} did not, {len(expected)} messages due")
     print("faults: " + ", ".join(f"{name} {n}" for name, n in sorted(faults.counts.items()))
           + f"; in all {sum(faults.counts.values())}")
-    print(f"accepted once: {sum(1 for key in expected if texts[key] == 1)}")
-    print("listed: " + (", ".join(f"{state} {n}" for state, n in listed.items() if n) or "none"))
-    print(f"lost: {max(unexplained, 0)}  doubled: {len(doubled)}  never due: {len(strange)}  "
-          f"listed too many: {max(-unexplained, 0)}")
-    for key in missing[:10]:
-        print(f"  not accepted: {key[1]} to …{key[0][-3:]}")
-    for key, n in list(doubled.items())[:10]:
-        print(f"  accepted {n} times: {key[1]} to …{key[0][-3:]}")
-    return unexplained == 0 and not doubled and not strange
+    print(f"accepted once: {once}; in the store: " + (", ".join(f"{state} {n}" for state, n in sorted(listed.items()))))
+    delays = sorted((at_ns[key] - ns) / 1e9 for key, ns in expected.items() if key in at_ns)
+    if delays:
+        print(f"seconds from event to acceptance: median {delays[len(delays) // 2]:.3f}, "
+              f"99 % {delays[len(delays) * 99 // 100]:.1f}, most {delays[-1]:.1f}; to the end after the last fault {took_s:.1f}")
+    print("memory at most, MB: " + ", ".join(f"{role} {mb}" for role, mb in sorted(watch.most_mb.items())))
+    print(f"lost: {len(trouble.get('lost', []))}  doubled: {len(trouble.get('doubled', []))}  unexplained: "
+          f"{sum(len(keys) for what, keys in trouble.items() if what not in ('lost', 'doubled'))}")
+    for what, keys in trouble.items():
+        print(f"  {what}: {len(keys)}: " + ", ".join(f"{text} to …{number[-3:]} ({expected.get((number, text), 0) / 1e9:.3f})"
+                                                    for number, text in keys[:4]))
+    wrong = crashes(world)
+    wrong += [f"idle, but uses {share:.0%} of a core: {title}" for title, share in idle.items() if share > IDLE_CPU_MOST]
+    wrong += [f"{role} grew to {mb} MB" for role, mb in watch.most_mb.items() if mb > RSS_MOST_MB]
+    if feeder.error:
+        wrong.append(f"the simulated Bridge failed: {feeder.error}")
+    for line in wrong[:20]:
+        print("  " + line)
+    slow = sorted(((at_ns[key] - ns) / 1e9, ns / 1e9, key[1]) for key, ns in expected.items() if key in at_ns)
+    (world.dir / "slow.log").write_text("".join(f"{late:.2f} s: posted {at:.3f} {text}\n" for late, at, text in slow[::-1]))
+    return not trouble and not wrong
 
 
 def main():
@@ -502,11 +763,12 @@ def main():
     parser.add_argument("--per-second", type=float, default=30, help="events")
     parser.add_argument("--only", nargs="*", help="only faults whose name contains one of these words")
     parser.add_argument("--keep", action="store_true", help="keep the directory with all logs")
+    parser.add_argument("--directory", type=Path, help="put it there, and leave removing it to the caller")
     options = parser.parse_args()
     if options.seed is None:
         options.seed = random.SystemRandom().randint(1, 1 << 31)
     print(f"chaos: seed {options.seed}", flush=True)
-    directory = Path(tempfile.mkdtemp(prefix="bridgebell-chaos-"))
+    directory = Path(tempfile.mkdtemp(prefix="bridgebell-chaos-", dir=options.directory))
     world = World(options.bin.resolve(), directory, tmpfs=True)
     good = False
     try:
@@ -516,7 +778,9 @@ def main():
         if good and not options.keep:
             shutil.rmtree(directory, ignore_errors=True)
         else:
-            print(f"chaos: logs are in {directory}")
+            print(f"chaos: logs are in {directory}; the same again: scripts/chaos --minutes {options.minutes:g} "
+                  f"--seed {options.seed} --pause {options.pause:g}"
+                  + (f" --only {' '.join(options.only)}" if options.only else ""))
     sys.exit(0 if good else 1)
 
 
