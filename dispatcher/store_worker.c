@@ -25,6 +25,8 @@ enum {
     MARKS_EVERY_MS = 1000,
     DUE_EVERY_MS = 250,
     TICK_MS = 250,
+    COMPANY_MS = 3,
+    PATIENT_WEIGHT = 200,
     REBUILD_EVERY_MS = 10000
 };
 
@@ -410,18 +412,47 @@ static void do_chores(struct store *s)
 
 /* ---- the thread ---- */
 
+static struct timespec in_ms(long ms)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_nsec += ms * 1000000L;
+    if (t.tv_nsec >= 1000000000L) {
+        t.tv_nsec -= 1000000000L;
+        t.tv_sec++;
+    }
+    return t;
+}
+
 static void wait_for_work(struct store *s)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += TICK_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_nsec -= 1000000000L;
-        until.tv_sec++;
-    }
+    struct timespec until = in_ms(TICK_MS);
     while (!s->pending.head && !s->stopping)
         if (pthread_cond_timedwait(&s->wake, &s->lock, &until) != 0)
             return;
+}
+
+/* Nobody waits for outcomes alone: they wait a moment for what somebody waits for, which then need not wait for
+ * their commit to end. */
+static bool is_patient(const struct store *s)
+{
+    size_t sum = 0;
+    for (const struct store_unit *u = s->work.head; u; u = u->next) {
+        sum += weight(u);
+        if (u->kind != STORE_CHANGES || sum > PATIENT_WEIGHT)
+            return false;
+    }
+    return s->work.head && !s->stopping;
+}
+
+static void wait_for_company(struct store *s)
+{
+    struct timespec until = in_ms(COMPANY_MS);
+    int rc = 0;
+    while (rc == 0 && is_patient(s)) {
+        rc = s->pending.head ? 0 : pthread_cond_timedwait(&s->wake, &s->lock, &until);
+        store_units_move(&s->work, &s->pending);
+    }
 }
 
 /* False when the store is closing and nothing is left to do. */
@@ -431,6 +462,7 @@ static bool take_work(struct store *s)
     if (!s->work.head)
         wait_for_work(s);
     store_units_move(&s->work, &s->pending);
+    wait_for_company(s);
     bool go_on = s->work.head || !s->stopping;
     pthread_mutex_unlock(&s->lock);
     return go_on;
