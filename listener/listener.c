@@ -25,6 +25,7 @@ enum {
     MARK_MS = 3000,
     ADOPT_MS = 5000,
     DRAIN_CHECK_MS = 20,
+    STALL_MS = 1000, /* a loop that stood still for longer read bytes of unknown age */
     READY_MS = 3000, /* longest wait for the Bridge and the dispatcher before reporting ready all the same */
     STATS_MAX = 200,
     TOLD_STATE_BYTES = 256,
@@ -43,8 +44,12 @@ static struct {
     struct loop_timer *tick, *drain;
     uint64_t started_ms;
     uint64_t stats_ms, mark_ms, adopt_ms; /* when each was last done */
-    bool welcomed;                        /* the dispatcher's mark is known */
-    bool ready;                           /* said to the master */
+    /* Boot clock: the last look at the clock, and the latest moment at which the Bridge was certainly heard.
+     */
+    uint64_t tick_boot_ms, heard_boot_ms;
+    uint64_t seen_ms; /* connection_heard_ms as of then */
+    bool welcomed;    /* the dispatcher's mark is known */
+    bool ready;       /* said to the master */
     bool leaving, left, stopped;
     uint64_t given_up;
     int64_t again_ms; /* what was given up while catching up: the next run begins there; MARK_NONE: nothing */
@@ -63,12 +68,22 @@ static void report_ready(bool at_last)
 
 /* ---- the mark ---- */
 
+/* Bytes that were read now came at some moment since the loop last ran. After the process (or the whole
+ * machine) stood still they may be old, and the connection dead since: what they prove is no more than that
+ * it lived before. */
+static void note_heard(void)
+{
+    uint64_t heard_ms = connection_heard_ms(l.connection), now_ms = clock_boot_ms();
+    if (heard_ms && heard_ms != l.seen_ms)
+        l.heard_boot_ms = now_ms - l.tick_boot_ms <= STALL_MS ? now_ms : l.tick_boot_ms;
+    l.seen_ms = heard_ms;
+}
+
 static int64_t mark_now_or_none(void)
 {
-    uint64_t heard_ms = connection_heard_ms(l.connection);
-    if (!heard_ms || !l.welcomed)
+    if (!connection_live(l.connection) || !l.welcomed || !l.heard_boot_ms)
         return MARK_NONE;
-    return mark_now(&l.mark, heard_ms);
+    return mark_now(&l.mark, l.heard_boot_ms);
 }
 
 static void flush(void)
@@ -100,7 +115,7 @@ static void fill_gap(void)
         flush();
         return;
     }
-    catchup_start(l.catchup, l.mark.gap_start_ms, mark_bridge_time(&l.mark, clock_mono_ms()));
+    catchup_start(l.catchup, l.mark.gap_start_ms, mark_bridge_time(&l.mark, clock_boot_ms()));
 }
 
 static void on_caught_up(void *arg)
@@ -149,7 +164,8 @@ static void on_event(void *arg, const char *data, size_t len)
 static void on_pass(void *arg)
 {
     (void)arg;
-    intake_pass(l.intake, &l.mark, clock_mono_ms());
+    note_heard();
+    intake_pass(l.intake, &l.mark);
     flush();
 }
 
@@ -158,12 +174,13 @@ static void on_live(void *arg)
     (void)arg;
     failure_over();
     int64_t bridge_ms;
-    uint64_t mono_ms;
-    if (!l.mark.has_base && session_clock(l.session, &bridge_ms, &mono_ms))
-        mark_date(&l.mark, bridge_ms, mono_ms);
+    uint64_t boot_ms;
+    if (!l.mark.has_base && session_clock(l.session, &bridge_ms, &boot_ms))
+        mark_date(&l.mark, bridge_ms, boot_ms);
+    l.heard_boot_ms = clock_boot_ms();
     /* Before the first welcome no mark is given out; what is lost from here on counts all the same. */
     if (l.mark.last_ms == MARK_NONE)
-        l.mark.last_ms = mark_bridge_time(&l.mark, clock_mono_ms());
+        l.mark.last_ms = mark_bridge_time(&l.mark, clock_boot_ms());
     report_ready(false);
     fill_gap();
 }
@@ -175,9 +192,17 @@ static void on_lost(void *arg)
     mark_open_gap(&l.mark, MARK_NONE);
 }
 
+/* The dispatcher, and with it readiness, is told of a change at once. */
+static void tell_soon(void)
+{
+    l.stats_ms = 0;
+    loop_timer_start(l.tick, 0);
+}
+
 static void on_state(void *arg, const char *text)
 {
     (void)arg;
+    tell_soon();
     if (!l.leaving)
         role_state(text);
 }
@@ -213,9 +238,9 @@ static void on_token(void *arg)
 {
     (void)arg;
     int64_t bridge_ms;
-    uint64_t mono_ms;
-    if (session_clock(l.session, &bridge_ms, &mono_ms))
-        mark_date(&l.mark, bridge_ms, mono_ms);
+    uint64_t boot_ms;
+    if (session_clock(l.session, &bridge_ms, &boot_ms))
+        mark_date(&l.mark, bridge_ms, boot_ms);
     connection_token(l.connection);
     catchup_token(l.catchup);
 }
@@ -253,6 +278,7 @@ static void on_up(void *arg, int64_t mark_ms)
     }
     outbox_up(l.outbox);
     fill_gap();
+    tell_soon();
 }
 
 static void on_down(void *arg)
@@ -370,7 +396,9 @@ static void on_tick(void *arg)
     uint64_t now_ms = clock_mono_ms();
     loop_timer_start(l.tick, TICK_MS);
     report_ready(now_ms - l.started_ms >= READY_MS);
-    intake_pass(l.intake, &l.mark, now_ms);
+    note_heard();
+    l.tick_boot_ms = clock_boot_ms();
+    intake_pass(l.intake, &l.mark);
     flush();
     fill_gap();
     if (now_ms - l.stats_ms >= STATS_MS) {
@@ -437,6 +465,7 @@ static int start(const struct slice *slice, const char *instance, bool has_door,
     l.drain = loop_timer_new(check_drained, NULL);
     loop_timer_start(l.tick, TICK_MS);
     l.started_ms = clock_mono_ms();
+    l.tick_boot_ms = clock_boot_ms();
     connection_start(l.connection);
     return 0;
 }

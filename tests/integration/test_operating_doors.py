@@ -172,8 +172,12 @@ def test_the_log_is_one_line_for_each_outcome(line, bell, form, parse):
 def test_health_is_not_readiness(line, bell):
     world = line()
     one = bell(world.config()).start()
-    world.subscribed()
+    one.wait_log("bridgebell is up")
     until("readiness", lambda: one.http("/readyz") == (200, "ready\n"))
+    # A reload that has been reported done leaves no false alarm.
+    for _ in range(3):
+        one.cli("reload")
+        assert one.http("/readyz") == (200, "ready\n")
     assert one.http("/healthz") == (200, "ok\n")
     # The provider refuses the token: the line stops, what waits stays, and it is said what to do.
     world.provider.faults({"what": "error", "code": 101})
