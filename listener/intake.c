@@ -142,16 +142,16 @@ void intake_frame(struct intake *i, const char *data, size_t len)
     cJSON_Delete(frame);
 }
 
-void intake_pass(struct intake *i, struct mark *mark, uint64_t now_ms)
+void intake_pass(struct intake *i, struct mark *mark)
 {
     if (i->tail_len) {
         int64_t timestamp_ms = mark_tail_timestamp(i->tail, i->tail_len);
         if (timestamp_ms != MARK_NONE)
-            mark_event(mark, timestamp_ms, now_ms);
+            mark_event(mark, timestamp_ms, clock_boot_ms());
         i->tail_len = 0;
     }
     if (fold_held(i->fold))
-        fold_tick(i->fold, now_ms);
+        fold_tick(i->fold, clock_mono_ms());
     mark->hold_ms = fold_oldest_ms(i->fold);
 }
 

@@ -33,7 +33,7 @@ void intake_free(struct intake **i);
 /* One message from the socket. */
 void intake_frame(struct intake *i, const char *data, size_t len);
 /* End of a pass: brings MARK up to date with the newest timestamp and with what folding holds back. */
-void intake_pass(struct intake *i, struct mark *mark, uint64_t now_ms);
+void intake_pass(struct intake *i, struct mark *mark);
 /* A row of a list; TYPE is its creation's. False if it is no such row. */
 bool intake_row(struct intake *i, const struct event_type *type, const cJSON *row);
 /* True if creations of CHANNEL may be wanted, of containers or items, for themselves or for folding. */

@@ -17,27 +17,27 @@ void mark_init(struct mark *m)
     m->gap_start_ms = m->last_ms = m->hold_ms = MARK_NONE;
 }
 
-static void set_base(struct mark *m, int64_t bridge_ms, uint64_t mono_ms)
+static void set_base(struct mark *m, int64_t bridge_ms, uint64_t boot_ms)
 {
     m->has_base = true;
     m->base_bridge_ms = bridge_ms;
-    m->base_mono_ms = mono_ms;
+    m->base_boot_ms = boot_ms;
 }
 
-void mark_date(struct mark *m, int64_t bridge_ms, uint64_t mono_ms)
+void mark_date(struct mark *m, int64_t bridge_ms, uint64_t boot_ms)
 {
-    set_base(m, bridge_ms, mono_ms);
+    set_base(m, bridge_ms, boot_ms);
 }
 
-void mark_event(struct mark *m, int64_t timestamp_ms, uint64_t mono_ms)
+void mark_event(struct mark *m, int64_t timestamp_ms, uint64_t boot_ms)
 {
     if (timestamp_ms < 0)
         return;
-    int64_t expected_ms = mark_bridge_time(m, mono_ms);
+    int64_t expected_ms = mark_bridge_time(m, boot_ms);
     if (m->has_base &&
         (timestamp_ms > expected_ms + AHEAD_MAX_MS || timestamp_ms < expected_ms - BEHIND_MAX_MS))
         return;
-    set_base(m, timestamp_ms, mono_ms);
+    set_base(m, timestamp_ms, boot_ms);
 }
 
 int64_t mark_tail_timestamp(const char *tail, size_t len)
@@ -59,11 +59,11 @@ int64_t mark_tail_timestamp(const char *tail, size_t len)
     return value;
 }
 
-int64_t mark_bridge_time(const struct mark *m, uint64_t mono_ms)
+int64_t mark_bridge_time(const struct mark *m, uint64_t boot_ms)
 {
     if (!m->has_base)
         return MARK_NONE;
-    return m->base_bridge_ms + (int64_t)(mono_ms - m->base_mono_ms);
+    return m->base_bridge_ms + (int64_t)(boot_ms - m->base_boot_ms);
 }
 
 int64_t mark_now(struct mark *m, uint64_t heard_ms)

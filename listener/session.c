@@ -38,7 +38,7 @@ struct session {
     bool without_name;    /* the Bridge refuses a named session */
     bool has_clock;
     int64_t clock_bridge_ms;
-    uint64_t clock_mono_ms;
+    uint64_t clock_boot_ms;
     struct session_counts counts;
 };
 
@@ -274,7 +274,7 @@ static void on_answer(void *arg, const struct api_answer *answer)
     if (answer->date_ms >= 0) {
         s->has_clock = true;
         s->clock_bridge_ms = answer->date_ms;
-        s->clock_mono_ms = clock_mono_ms();
+        s->clock_boot_ms = clock_boot_ms();
     }
     if (answer->failure) {
         fail(s, answer->failure, answer->detail);
@@ -337,10 +337,10 @@ bool session_granted(const struct session *s, const char *name)
     return false;
 }
 
-bool session_clock(const struct session *s, int64_t *bridge_ms, uint64_t *mono_ms)
+bool session_clock(const struct session *s, int64_t *bridge_ms, uint64_t *boot_ms)
 {
     *bridge_ms = s->clock_bridge_ms;
-    *mono_ms = s->clock_mono_ms;
+    *boot_ms = s->clock_boot_ms;
     return s->has_clock;
 }
 

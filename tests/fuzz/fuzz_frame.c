@@ -132,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     outbox_up(outbox);
     choose_interest(intake, data[0] & 0x7f);
     feed(frames, data + 2, size - 2, data[1] ? data[1] : 100000);
-    intake_pass(intake, &mark, 1000);
+    intake_pass(intake, &mark);
     outbox_flush(outbox, mark_now(&mark, 1000), true);
     frames_free(&frames);
     intake_free(&intake);
