@@ -269,6 +269,24 @@ def test_a_killed_listener_catches_up(line, bell):
     assert rings(world, 20) == {f"New message {i}" for i in items}
 
 
+def test_a_listener_that_stood_still_misses_nothing(line, bell):
+    world = line()
+    world.bridge.faults(ping_interval_ms=300)
+    one = bell(world.config(bridge="catch_up_overlap = 0ms")).start()
+    connected(one)
+    time.sleep(1)   # pings alone move the mark
+    pid = one.child("listener")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        items = []
+        until("the Bridge to give up the connection", lambda: items.append(world.bridge.message()) or
+              not world.bridge.state()["sockets"])
+        items += [world.bridge.message() for _ in range(5)]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert rings(world, len(items)) == {f"New message {i}" for i in items}
+
+
 def test_a_token_that_ends_in_the_middle_of_catching_up(line, bell):
     world = line()
     one = bell(world.config()).start()
@@ -507,14 +525,14 @@ def test_a_key_disabled_while_events_come(line, bell):
 
 def test_pings_are_answered_while_the_dispatcher_stands_still(line, bell):
     world = line()
-    world.bridge.faults(ping_interval_ms=1000)
+    world.bridge.faults(ping_interval_ms=2000)
     one = bell(world.config()).start()
     connected(one)
     dispatcher = one.child("dispatcher")
     os.kill(dispatcher, signal.SIGSTOP)
     try:
         world.bridge.flood(200000, match_every=50, keep=True, wait=True)
-        time.sleep(2.5)   # two pings that would each be missed
+        time.sleep(4.5)   # two pings that would each be missed
         assert len(world.bridge.state()["sockets"]) == 1
     finally:
         os.kill(dispatcher, signal.SIGCONT)
