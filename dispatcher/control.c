@@ -90,7 +90,7 @@ static bool read_filter(uint64_t id, const cJSON *request, struct store_filter *
         const char *near = str_nearest(state, job_state_names);
         char hint[64];
         snprintf(hint, sizeof hint, "did you mean \"%s\"?", near ? near : "queued");
-        control_refuse(id, "no such state", near ? hint : NULL);
+        control_refuse(id, "no such state", near ? hint : "\"bridgebell help queue\" lists them");
         return false;
     }
     f->states = 1u << number;
@@ -185,7 +185,7 @@ static void reply_jobs(struct reading *r)
     int64_t now_ms = store_now_ms(r->control->store);
     if (r->whole && r->list.count != 1) {
         control_refuse(r->id, r->list.count ? "several jobs begin with this id" : "no such job",
-                       "give more digits; bridgebell queue list shows the ids");
+                       "give more digits; \"bridgebell queue ls\" shows the ids");
         return;
     }
     cJSON *o = answer(true);

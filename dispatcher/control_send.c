@@ -100,11 +100,11 @@ static void on_inserted(struct store_unit *unit, enum store_status status)
     sending_free(s);
 }
 
-/* Why the request is no message; NULL if it is one. */
-static const char *fault_of(const cJSON *to, const char *text, const char *from)
+/* Why the request is no message, with *HINT; NULL if it is one. */
+static const char *fault_of(const cJSON *to, const char *text, const char *from, const char **hint)
 {
     if (!text || !text[0])
-        return "what is the message?";
+        return "the message is empty";
     if (strlen(text) > WIRE_TEXT_MAX || !str_utf8_valid(text, strlen(text)))
         return "the message is too long";
     if (from && (!from[0] || strlen(from) > FROM_MAX))
@@ -113,8 +113,10 @@ static const char *fault_of(const cJSON *to, const char *text, const char *from)
     if (!to || count < 1 || count > CONTROL_SEND_TO_MAX)
         return "to whom?";
     for (int i = 0; i < count; i++)
-        if (!is_number(cJSON_GetStringValue(cJSON_IsArray(to) ? cJSON_GetArrayItem(to, i) : to)))
+        if (!is_number(cJSON_GetStringValue(cJSON_IsArray(to) ? cJSON_GetArrayItem(to, i) : to))) {
+            *hint = "numbers are written with country code, as in +48500500500";
             return "not a phone number";
+        }
     return NULL;
 }
 
@@ -123,9 +125,10 @@ void control_send(struct control *c, uint64_t id, const cJSON *request)
     const cJSON *to = cJSON_GetObjectItemCaseSensitive(request, "to");
     const char *text = control_text(request, "message"), *from = control_text(request, "from");
     const struct slice_block *provider = slice_find(c->slice, "provider", control_text(request, "provider"));
-    const char *fault = provider ? fault_of(to, text, from) : "no such provider";
+    const char *hint = provider ? NULL : "\"bridgebell status\" lists them";
+    const char *fault = provider ? fault_of(to, text, from, &hint) : "no such provider";
     if (fault) {
-        control_refuse(id, fault, "numbers are written with country code, as in +48500500500");
+        control_refuse(id, fault, hint);
         return;
     }
     struct sending *s = xcalloc(1, sizeof *s);

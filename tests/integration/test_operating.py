@@ -42,8 +42,12 @@ def test_a_message_of_ones_own(bell, tmp_path):
     assert "hello there" not in one.log_text() and NUMBER not in one.log_text()
     done = one.cli("send", "--to", "500", "--message", "x", check=False)
     assert done.returncode == 1 and "not a phone number" in done.stderr
+    done = one.cli("send", "--to", NUMBER, "--message", "", check=False)
+    assert done.returncode == 1 and "empty" in done.stderr and "country code" not in done.stderr
     done = one.cli("queue", "show", "ffffffff", check=False)
-    assert done.returncode == 1 and "no such job" in done.stderr
+    assert done.returncode == 1 and "no such job" in done.stderr and "queue ls" in done.stderr
+    done = one.cli("queue", "ls", "--state", "snt", check=False)
+    assert done.returncode == 1 and 'did you mean "sent"' in done.stderr
 
 
 def test_pause_and_resume(bell, tmp_path):

@@ -54,6 +54,10 @@ static void each_trouble_is_an_alarm_with_advice(void **state)
          "bridgebell resume"},
         {"{\"lines\":[{\"provider\":\"s\",\"state\":\"stopped\",\"reason\":\"no credits\",\"code\":103}]}",
          "s is stopped: no credits (code 103)", "mend the account"},
+        {"{\"lines\":[{\"provider\":\"s\",\"state\":\"stopped\",\"reason\":\"no credits (code "
+         "103)\",\"code\":103}]}",
+         "s is stopped: no credits (code 103)\n", "mend the account"},
+        {"{\"trouble\":\"no sender is connected\"}", "not ready: no sender is connected", "log"},
         {"{\"bridges\":[{\"name\":\"main\",\"connected\":false,\"state\":\"connecting\"}]}",
          "bridge main is not subscribed: connecting", "log"},
         {"{\"queue\":{\"dead\":2}}", "2 messages refused for good", "queue ls --state dead"},
