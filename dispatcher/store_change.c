@@ -6,27 +6,19 @@
 
 #include <string.h>
 
-static bool find_by(struct store_db *db, sqlite3_stmt *st, struct store_standing *out)
-{
-    bool found = db_row(db, st);
-    if (found)
-        store_row_standing(st, out);
-    sqlite3_reset(st);
-    return found;
-}
-
 /* By row if that row is this job's, else by id: rows may be used again after a purge. */
 static bool find(struct store_db *db, const struct store_change *c, struct store_standing *out)
 {
+    bool found = false;
     if (c->row > 0) {
         sqlite3_stmt *st = db_stmt(db, SQL_STANDING_BY_ROW);
         sqlite3_bind_int64(st, 1, c->row);
-        if (find_by(db, st, out) && memcmp(&out->id, &c->job, sizeof c->job) == 0)
-            return true;
+        found = db_row(db, st);
+        if (found)
+            store_row_standing(st, out);
+        sqlite3_reset(st);
     }
-    sqlite3_stmt *st = db_stmt(db, SQL_STANDING_BY_ID);
-    db_bind_id(st, 1, &c->job);
-    return find_by(db, st, out);
+    return (found && memcmp(&out->id, &c->job, sizeof c->job) == 0) || store_row_find(db, &c->job, out);
 }
 
 static bool accepted(struct store_db *db, const struct store_change *c, struct store_standing *s)

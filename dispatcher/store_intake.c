@@ -175,11 +175,14 @@ static void add_cancelled(struct store_db *db, struct store_job *j)
 
 /* An event from before the last damage may have been decided and its job sent in a transaction that cannot be
  * read any more: its job asks as one of unknown outcome. */
-static void pin_after_damage(struct store_db *db, struct store_job *j)
+static bool is_from_before_damage(const struct store_db *db, const struct store_job *j)
 {
     enum { CLOCKS_DIFFER_MS = 60000 };
-    if (db->damaged_ms == 0 || j->event_ms > db->damaged_ms + CLOCKS_DIFFER_MS)
-        return;
+    return db->damaged_ms > 0 && j->event_ms <= db->damaged_ms + CLOCKS_DIFFER_MS;
+}
+
+static void pin(const struct store_db *db, struct store_job *j)
+{
     j->pinned = true;
     if (j->first_attempt_ms == 0)
         j->first_attempt_ms = j->event_ms > 0 && j->event_ms < db->now_ms ? j->event_ms : db->now_ms;
@@ -197,7 +200,12 @@ static void add_job(struct store_db *db, const struct store_decision *d, struct 
         j->due_ms = db->now_ms;
     if (j->generation == 0)
         j->generation = 1;
-    pin_after_damage(db, j);
+    if (is_from_before_damage(db, j)) {
+        struct store_standing there;
+        if (store_row_find(db, &j->id, &there))
+            return;
+        pin(db, j);
+    }
     bool open = j->state == JOB_QUEUED || j->state == JOB_LEASED || j->state == JOB_HELD;
     if (open && !j->keep_on_delete &&
         (was_deleted(db, j->bridge, j->item) || was_deleted(db, j->bridge, j->container))) {

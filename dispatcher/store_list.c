@@ -91,26 +91,40 @@ static void gather_states(struct store_db *db, uint32_t mask, int64_t below, str
     out->next = floor;
 }
 
+/* Block by block, newest first. */
+static void gather_ids(struct store_db *db, const char *prefix, uint32_t mask, int64_t below,
+                       struct store_rows *out)
+{
+    struct hash_id low, high;
+    int64_t first, block, last = 0;
+    if (!id_range(prefix, &low, &high) || !store_row_blocks(db, &first, &block))
+        return;
+    if (below > 0 && (below - 1) >> STORE_BLOCK_SHIFT < block)
+        block = (below - 1) >> STORE_BLOCK_SHIFT;
+    for (; block >= first; block--) {
+        sqlite3_stmt *st = db_stmt(db, SQL_LIST_IDS);
+        db_bind_id(st, 3, &low);
+        db_bind_id(st, 4, &high);
+        sqlite3_bind_int64(st, 5, block);
+        if (gather(db, st, mask, below, out, &last)) {
+            out->next = last;
+            return;
+        }
+    }
+}
+
 void store_rows_find(struct store_db *db, const struct store_filter *filter, uint32_t mask, int64_t below,
                      struct store_rows *out)
 {
     out->count = 0;
     out->next = 0;
     int64_t last = 0;
-    struct hash_id low, high;
-    if (filter->id) {
-        if (!id_range(filter->id, &low, &high))
-            return;
-        sqlite3_stmt *st = db_stmt(db, SQL_LIST_IDS);
-        db_bind_id(st, 3, &low);
-        db_bind_id(st, 4, &high);
-        if (gather(db, st, mask, below, out, &last))
-            out->next = last;
-    } else if ((mask & ~indexed) == 0) {
+    if (filter->id)
+        gather_ids(db, filter->id, mask, below, out);
+    else if ((mask & ~indexed) == 0)
         gather_states(db, mask, below, out);
-    } else if (gather(db, db_stmt(db, SQL_LIST_ROWS), mask, below, out, &last)) {
+    else if (gather(db, db_stmt(db, SQL_LIST_ROWS), mask, below, out, &last))
         out->next = last;
-    }
 }
 
 static bool wanted(const struct store_filter *f, const struct store_job *j)

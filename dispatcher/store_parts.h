@@ -64,9 +64,10 @@ enum store_sql {
     SQL_DELETION_ANY,
     SQL_JOB_ADD,
     SQL_JOB_BY_ROW,
-    SQL_JOB_BY_ID,
     SQL_STANDING_BY_ROW,
     SQL_STANDING_BY_ID,
+    SQL_STANDING_ANYWHERE,
+    SQL_ROW_BOUNDS,
     SQL_STEP,
     SQL_ACCEPT,
     SQL_OF_ITEM,
@@ -241,6 +242,12 @@ bool store_row_decode(struct buf *scratch, const struct page_row *row, struct st
                       struct store_standing *s);
 /* Inserts, as row j->row unless that is 0; false if the id or the row is there (or on error). Sets j->row. */
 bool store_row_add(struct store_db *db, struct store_job *j);
+/* Jobs are found by id within blocks of rows, newest first: the index is of block and id, so that inserting
+ * touches the pages of the newest block and not one anywhere. The first and the last block of all rows; false
+ * if there are none. */
+enum { STORE_BLOCK_SHIFT = 12 };
+bool store_row_blocks(struct store_db *db, int64_t *first, int64_t *last);
+bool store_row_find(struct store_db *db, const struct hash_id *id, struct store_standing *out);
 /* Writes the standing; REASON and CODE as given. WAS is the state on disk, for the counts. */
 bool store_row_step(struct store_db *db, struct store_standing *s, enum job_state was, const char *reason,
                     int32_t code);

@@ -295,6 +295,37 @@ bool store_row_add(struct store_db *db, struct store_job *j)
     return true;
 }
 
+bool store_row_blocks(struct store_db *db, int64_t *first, int64_t *last)
+{
+    sqlite3_stmt *st = db_stmt(db, SQL_ROW_BOUNDS);
+    bool any = db_row(db, st) && sqlite3_column_type(st, 0) == SQLITE_INTEGER;
+    if (any) {
+        *first = sqlite3_column_int64(st, 0) >> STORE_BLOCK_SHIFT;
+        *last = sqlite3_column_int64(st, 1) >> STORE_BLOCK_SHIFT;
+    }
+    sqlite3_reset(st);
+    return any;
+}
+
+bool store_row_find(struct store_db *db, const struct hash_id *id, struct store_standing *out)
+{
+    int64_t first, last;
+    if (!store_row_blocks(db, &first, &last))
+        return false;
+    for (int64_t block = last; block >= first; block--) {
+        sqlite3_stmt *st = db_stmt(db, SQL_STANDING_BY_ID);
+        db_bind_id(st, 1, id);
+        sqlite3_bind_int64(st, 2, block);
+        bool found = db_row(db, st);
+        if (found)
+            store_row_standing(st, out);
+        sqlite3_reset(st);
+        if (found)
+            return true;
+    }
+    return false;
+}
+
 bool store_row_step(struct store_db *db, struct store_standing *s, enum job_state was, const char *reason,
                     int32_t code)
 {

@@ -55,6 +55,12 @@ static void step(struct salvage *s)
     db_begin(&s->db);
 }
 
+static void exec(struct salvage *s, const char *sql)
+{
+    if (s->db.rc == SQLITE_OK)
+        s->db.rc = sqlite3_exec(s->db.sql, sql, NULL, NULL, NULL);
+}
+
 /* ---- jobs ---- */
 
 static int rank(enum job_state state)
@@ -124,7 +130,7 @@ static void pin(struct store_job *j)
 static void take_sound(struct salvage *s, struct store_job *j, const struct store_standing *standing)
 {
     struct store_standing old;
-    bool there = look_up(&s->db, SQL_STANDING_BY_ID, j, &old);
+    bool there = look_up(&s->db, SQL_STANDING_ANYWHERE, j, &old);
     if (there && !is_later(standing, &old))
         return;
     if (there)
@@ -142,7 +148,7 @@ static void set_reason(struct store_job *j, const char *reason)
 static void take_state_lost(struct salvage *s, struct store_job *j)
 {
     struct store_standing old;
-    if (look_up(&s->db, SQL_STANDING_BY_ID, j, &old))
+    if (look_up(&s->db, SQL_STANDING_ANYWHERE, j, &old))
         return;
     char id[2 * HASH_ID_BYTES + 1];
     str_hex(j->id.bytes, HASH_ID_BYTES, id);
@@ -158,7 +164,7 @@ static void take_state_lost(struct salvage *s, struct store_job *j)
 static void take_content_lost(struct salvage *s, struct store_job *j)
 {
     struct store_standing old;
-    if (look_up(&s->db, SQL_STANDING_BY_ID, j, &old) || look_up(&s->db, SQL_STANDING_BY_ROW, j, &old))
+    if (look_up(&s->db, SQL_STANDING_ANYWHERE, j, &old) || look_up(&s->db, SQL_STANDING_BY_ROW, j, &old))
         return;
     log_error("job damaged on disk, set aside", log_int("row", j->row));
     const struct hash_part parts[] = {{"damaged", 7}, {&j->row, sizeof j->row}};
@@ -299,12 +305,6 @@ static void take_all(struct salvage *s, const char *path)
 
 /* ---- closing words ---- */
 
-static void exec(struct salvage *s, const char *sql)
-{
-    if (s->db.rc == SQLITE_OK)
-        s->db.rc = sqlite3_exec(s->db.sql, sql, NULL, NULL, NULL);
-}
-
 /* Keys that catch-up may still bring and whose jobs are gone: as if they had never been decided. */
 static void forget_orphans(struct salvage *s)
 {
@@ -350,9 +350,12 @@ static int build(struct salvage *s, const struct store_options *target, struct s
         return -1;
     /* Half-built files are thrown away: nothing is flushed before the end. */
     sqlite3_exec(s->db.sql, "PRAGMA synchronous = OFF", NULL, NULL, NULL);
-    db_begin(&s->db);
+    exec(s, "CREATE UNIQUE INDEX salvage_id ON jobs(id)");
+    if (s->db.rc == SQLITE_OK)
+        db_begin(&s->db);
     take_all(s, source);
     forget_orphans(s);
+    exec(s, "DROP INDEX salvage_id");
     for (int i = 0; i < JOB_STATES; i++)
         s->jobs += s->db.counts[i] + s->db.delta[i];
     write_meta(s, identity);

@@ -29,7 +29,7 @@ static const char version_1[] =
     " priority INTEGER NOT NULL, keep_on_delete INTEGER NOT NULL, event_ms INTEGER NOT NULL,"
     " created_ms INTEGER NOT NULL, reason TEXT, code INTEGER NOT NULL, provider_id TEXT,"
     " points_micro INTEGER NOT NULL, parts INTEGER NOT NULL, inferred INTEGER NOT NULL);"
-    "CREATE UNIQUE INDEX jobs_id ON jobs(id);"
+    "CREATE UNIQUE INDEX jobs_id ON jobs(row >> 12, id);" /* STORE_BLOCK_SHIFT */
     "CREATE INDEX jobs_due ON jobs(provider, priority, due_ms) WHERE state = 0;"
     "CREATE INDEX jobs_item ON jobs(item) WHERE state IN (0, 2) AND item IS NOT NULL;"
     "CREATE INDEX jobs_container ON jobs(container) WHERE state IN (0, 2) AND container IS NOT NULL;"

@@ -39,9 +39,10 @@ static const char *const texts[SQL_COUNT] = {
                     "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, "
                     "?27, ?28, ?29, ?30, ?31, ?32, ?33) ON CONFLICT DO NOTHING",
     [SQL_JOB_BY_ROW] = "SELECT " STORE_JOB_COLUMNS " FROM jobs WHERE row = ?1",
-    [SQL_JOB_BY_ID] = "SELECT " STORE_JOB_COLUMNS " FROM jobs WHERE id = ?1",
     [SQL_STANDING_BY_ROW] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE row = ?1",
-    [SQL_STANDING_BY_ID] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE id = ?1",
+    [SQL_STANDING_BY_ID] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE row >> 12 = ?2 AND id = ?1",
+    [SQL_STANDING_ANYWHERE] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE id = ?1",
+    [SQL_ROW_BOUNDS] = "SELECT (SELECT min(row) FROM jobs), (SELECT max(row) FROM jobs)",
     [SQL_STEP] = "UPDATE jobs SET state = ?2, attempt = ?3, failures = ?4, generation = ?5, pinned = ?6, "
                  "cancel_wanted = ?7, first_attempt_ms = ?8, due_ms = ?9, finished_ms = ?10, "
                  "expires_ms = ?11, state_sum = ?12, reason = ?13, code = ?14 WHERE row = ?1",
@@ -65,7 +66,7 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_LIST_ROWS] = "SELECT row, state FROM jobs WHERE row < ?1 ORDER BY row DESC LIMIT ?2",
     [SQL_LIST_STATE] = "SELECT row FROM jobs WHERE state = ?3 AND (state < 3 OR state > 7)"
                        " AND row < ?1 ORDER BY row DESC LIMIT ?2",
-    [SQL_LIST_IDS] = "SELECT row, state FROM jobs WHERE id BETWEEN ?3 AND ?4 AND row < ?1"
+    [SQL_LIST_IDS] = "SELECT row, state FROM jobs WHERE row >> 12 = ?5 AND id BETWEEN ?3 AND ?4 AND row < ?1"
                      " ORDER BY row DESC LIMIT ?2",
     [SQL_SWEEP] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE state = 0"
                   " AND (state < 3 OR state > 7) AND row > ?1 ORDER BY row LIMIT ?2",
