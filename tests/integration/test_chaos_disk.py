@@ -65,3 +65,5 @@ def test_a_dispatcher_killed_on_a_full_disk_finishes_what_was_accepted(bell, lin
     (disk / "ballast").unlink()
     world.provider.wait_accepted(3)
     assert len(set(world.texts())) == 3 == len(world.texts())
+    assert "its reserve is given away" in one.log_text()
+    assert "damaged" not in one.log_text(), "a log that stays is no damage"
