@@ -129,6 +129,12 @@ static void try_again(struct slot *slot)
     enter(slot, SLOT_WAITING);
 }
 
+/* By a signal: one that kills it, or TERM, upon which it leaves. */
+static bool was_told_by_others(int status)
+{
+    return WIFSIGNALED(status) || (WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static void after_unwanted_end(struct slot *slot, bool by_signal, int64_t lived_ms)
 {
     if (slot->on_trial && !slot->was_ready && by_signal && slot->trial_kills < TRIAL_KILLS_MAX)
@@ -172,7 +178,7 @@ static void on_gone(void *arg, int status)
     else if (told_to_go)
         launch(slot);
     else
-        after_unwanted_end(slot, unexplained && WIFSIGNALED(status), lived_ms);
+        after_unwanted_end(slot, unexplained && was_told_by_others(status), lived_ms);
 }
 
 /* ---- timers ---- */

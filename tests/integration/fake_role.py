@@ -5,7 +5,7 @@ Installed under the three executables' names beside a copy of `bridgebell`. What
 $FAKE_DIR: ROLE.json holds the orders for a role, read anew at each start; ROLE:INSTANCE.json goes before it. Everything
 that happens to it is appended to lives.jsonl there.
 
-Orders: {"validate": [[file, line, text]…] | "crash once", "start": "ready" | "silent" | "crash" | "faults" | "fatal",
+Orders: {"validate": [[file, line, text]…] | "crash once", "start": "ready" | "silent" | "leave on TERM" | "crash" | "faults" | "fatal",
          "quit": "leave" | "ignore", "stop": "leave" | "ignore", "answer": "status" | "silent" | "garbage",
          "faults": [[…]], "fatal": "text", "state": "well", "then fatal": "text"}
 """
@@ -133,6 +133,8 @@ class Role:
                   umask=open("/proc/self/status").read().split("Umask:")[1].split()[0],
                   blocked=open("/proc/self/status").read().split("SigBlk:")[1].split()[0])
         how = do.get("start", "ready")
+        if how == "leave on TERM":
+            signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         if how == "crash":
             os.kill(os.getpid(), signal.SIGKILL)
         if how == "faults":

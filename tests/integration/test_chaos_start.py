@@ -15,14 +15,15 @@ def start_with(master, role, how):
     return until(f"a {role} to be there", lambda: master.lives("starts", role.split(":")[0]))[-1]
 
 
-@pytest.mark.parametrize("role", ["dispatcher", "sender:2", "listener"])
-def test_a_process_killed_before_it_is_ready_is_started_again(master, role):
-    start_with(master, role, {"start": "silent"})
+@pytest.mark.parametrize("role, number", [("dispatcher", signal.SIGKILL), ("sender:2", signal.SIGKILL),
+                                          ("listener", signal.SIGKILL), ("sender:2", signal.SIGTERM)])
+def test_a_process_killed_before_it_is_ready_is_started_again(master, role, number):
+    start_with(master, role, {"start": "leave on TERM" if number == signal.SIGTERM else "silent"})
     name = role.split(":")
     pid = until("its pid", lambda: [one["pid"] for one in master.lives("starts", name[0])
                                     if len(name) == 1 or one["instance"] == name[1]])[0]
     master.order(role)
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, number)
     master.wait_log("bridgebell is up")
     assert not master.has_ended()
     assert [p["state"] for p in master.status()["processes"]] == ["running"] * 5
