@@ -691,6 +691,8 @@ def crashes(world):
             elif 'msg="process ended"' in line and "signal 9 " not in line and not (
                     "exit code 78" in line or ("role=sender" in line and "exit code 0" in line)):
                 found.append(line[:200])
+            elif "the store is damaged" in line or "idx collision" in line:
+                found.append(line[:200])
             elif "not ready in time" in line or "did not leave in time" in line:
                 found.append(line[:200])
     return found
