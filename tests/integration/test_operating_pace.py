@@ -34,7 +34,7 @@ def test_in_no_second_more_than_the_limit(line, bell, rate):
     assert state["requests"] == count
     took_s = (max(m["time_ms"] for m in messages) - min(m["time_ms"] for m in messages)) / 1000
     # Slots are a tenth further apart than the limit says; a machine that is busy may miss some of them.
-    assert took_s < 2.5 * count / rate, "the limit is made use of"
+    assert took_s < 5 * count / rate, "the limit is made use of"
     assert one.status()["lines"][0]["rate"] == rate
 
 

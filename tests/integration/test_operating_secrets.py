@@ -17,6 +17,7 @@ from line import NUMBER, Line
 BRIDGE_SECRET = "ffeeddccbbaa99887766554433221100"
 TOKEN = "sim-token"
 TEXT = "a text for nobody's eyes"
+LARGEST = 1 << 28  # larger pieces of memory are a sanitizer's own
 
 
 def everybody(one):
@@ -33,6 +34,8 @@ def memory_of(pid):
             if not rights.startswith("r") or "[v" in line:
                 continue
             begin, end = (int(x, 16) for x in span.split("-"))
+            if end - begin > LARGEST:
+                continue
             try:
                 mem.seek(begin)
                 parts.append(mem.read(end - begin))
@@ -82,12 +85,21 @@ def test_each_process_holds_only_its_own_secret(line, bell):
 
 
 def test_nothing_private_is_written_anywhere(line, bell):
-    world, one = working(line, bell)
+    world, one = working(line, bell, secret_lines={"sender { processes": "log { level = debug }\nsender { processes"})
     one.cli("send", "--to", NUMBER, "--message", TEXT, "--wait")
+    # What goes wrong is told with more words.
+    world.provider.faults({"what": "error", "code": 13})
+    one.cli("send", "--to", NUMBER, "--message", TEXT, "--wait", check=False)
+    world.provider.faults({"what": "cut_json"}, {"what": "non_json"})
+    one.cli("send", "--to", NUMBER, "--message", TEXT)
+    until("an unknown outcome", lambda: one.status()["sending"]["unknown"] > 0)
+    world.bridge.expire(refresh=True)
+    world.bridge.drop()
+    one.wait_log("logged in at the Bridge")
+    one.cli("reload")
     said = one.cli("status").stdout + one.cli("status", "--json").stdout + one.http("/metrics")[1] \
         + one.http("/status.json")[1] + one.log_text()
-    one.cli("check", "--print")
-    for private in (TEXT, BRIDGE_SECRET, TOKEN, NUMBER, NUMBER[1:], world.bridge.state().get("token", "no such")):
+    for private in (TEXT, BRIDGE_SECRET, TOKEN, NUMBER, NUMBER[1:], "Bearer", "accessToken"):
         assert private not in said, private
 
 

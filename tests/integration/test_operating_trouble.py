@@ -4,7 +4,6 @@ import select
 import signal
 import socket
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -318,11 +317,9 @@ def test_quit_twice_is_at_once(line, bell):
     one.process.send_signal(signal.SIGQUIT)
     one.wait_log("finish what is in flight")
     assert one.process.poll() is None
-    began = time.monotonic()
     one.process.send_signal(signal.SIGQUIT)
     one.process.wait(20)
-    hard = time.monotonic() - began
-    assert hard < 3.0 + 1.0, "sooner than the request's own time-out could have ended it"
+    assert not log_lines(one, "msg=job"), "sooner than the request's own time-out could have ended it"
     # What was in flight is known after a start: the same idx is asked again.
     world.provider.clear_faults()
     one.start()
