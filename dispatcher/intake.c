@@ -25,7 +25,7 @@ enum {
     WITH_STORE_HUNGRY = 200, /* while senders stand idle */
     /* So long a batch waits until busy senders have room for its jobs: what goes into the store as leased
      * costs it half of what is queued and claimed later. */
-    HOLD_MS = 100,
+    HOLD_MS = 250,
     HOLD_FAST_MS = 1000, /* while they work off hundreds in that time */
     HOLD_LOOK_MS = 1,
 };

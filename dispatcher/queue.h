@@ -33,7 +33,7 @@ struct queue_ticket *queue_offer(struct queue *q, struct store_job *const *jobs,
 void queue_settle(struct queue *q, struct queue_ticket *ticket, bool committed);
 
 /* True if COUNT jobs like FIRST could not leave at once, only because senders are busy: a moment later they
- * may. False where more than the senders' speed holds them up (the line, its slots). *FAST: thousands leave
+ * may. False where more than the senders' speed holds them up (the line, its slots). *FAST: a thousand leave
  * in a second. */
 bool queue_is_busy(struct queue *q, const struct store_job *first, size_t count, bool *fast);
 

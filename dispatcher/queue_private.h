@@ -29,7 +29,7 @@ enum {
     QUEUE_AHEAD_MIN = 8,    /* requests leased beyond the credit that is there, once that pays */
     QUEUE_AHEAD_MAX = 512,
     QUEUE_PACE_MS = 50, /* of results, that new jobs may be leased ahead for */
-    QUEUE_PACE_FAST = 100,
+    QUEUE_PACE_FAST = 50,
     QUEUE_HORIZON_MIN_MS = 30, /* slots that come within so long may be leased ahead */
     QUEUE_HORIZON_MAX_MS = 500,
     QUEUE_READY_WAIT_MS = 10000, /* a leased job that could not leave for so long goes back */
