@@ -102,6 +102,20 @@ def test_metrics_are_valid_and_true(line, bell):
     parse_metrics(one.http("/metrics")[1])
 
 
+def test_metrics_of_two_bridges_are_one_page(line, bell):
+    world = line()
+    config = world.config()
+    begin, end = config.index('bridge "main"'), config.index("provider ")
+    second = config[begin:end].replace('"main"', '"second"')
+    one = bell(config + second).start()
+    world.bridge.wait_subscribed("thread", count=2)
+    until("both listeners' figures", lambda: {
+        dict(labels)["bridge"] for name, labels in parse_metrics(one.http("/metrics")[1])
+        if name == "bridgebell_listener_connected"} == {"main", "second"})
+    until("both to be connected", lambda: [value(parse_metrics(one.http("/metrics")[1]), "bridgebell_listener_connected",
+                                                 bridge=name) for name in ("main", "second")] == [1, 1])
+
+
 def test_what_no_rule_wants_is_counted_by_type(line, bell):
     world = line()
     one = bell(world.config()).start()

@@ -101,6 +101,12 @@ def test_a_wrong_path_of_the_api(line, bell):
     assert "advice=" in told and "/api" in told
 
 
+def test_tls_where_there_is_none(line, bell):
+    world = line()
+    one = bell(world.config().replace(world.bridge.api_url, world.bridge.api_url.replace("http", "https"))).start()
+    until("the diagnosis", lambda: log_lines(one, "failure=tls_failed", "http or https"))
+
+
 @pytest.mark.parametrize("status", [404, 500, 502, 429])
 def test_what_stands_in_front_of_the_bridge_fails(line, bell, status):
     world = line()
