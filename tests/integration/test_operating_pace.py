@@ -89,5 +89,6 @@ def test_a_rate_of_a_minute(line, bell):
     world.subscribed()
     world.bridge.bulk(20, share=1, wait=False)
     world.provider.wait_accepted(20, 60)
-    assert world.provider.state()["max_requests_in_1s"] <= 10
+    # The promise is for a minute; within it slots are 100 ms apart, and each may be used for nearly as long.
+    assert world.provider.state()["max_requests_in_1s"] <= 12
     assert "600/1m" in one.cli("status").stdout

@@ -252,10 +252,15 @@ def test_a_crashing_child_is_started_with_growing_delay(line, bell, role):
     world = line()
     one = bell(world.config(sender="processes = 1")).start()
     world.subscribed()
+    old = 0
     for _ in range(4):
-        os.kill(one.child(role), signal.SIGSEGV)
-        until(f"a new {role}", lambda: any(p["role"] == role and p["state"] == "running"
-                                           for p in one.status()["processes"]))
+        fresh = until(f"a new {role}", lambda last=old: next(
+            (p["pid"] for p in one.status()["processes"]
+             if p["role"] == role and p["state"] == "running" and p["pid"] not in (0, last)), None), 40)
+        os.kill(fresh, signal.SIGKILL)
+        old = fresh
+    until("the last one", lambda: any(p["role"] == role and p["state"] == "running" and p["pid"] not in (0, old)
+                                      for p in one.status()["processes"]), 40)
     delays = [int(text.rsplit("delay_ms=", 1)[1].split()[0]) for text in log_lines(one, "will be started again", f"role={role}")]
     assert len(delays) == 4 and delays == sorted(delays) and delays[-1] > delays[0], delays
     assert any("restarts" in p and p["restarts"] == 4 for p in one.status()["processes"] if p["role"] == role)
