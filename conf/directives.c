@@ -192,7 +192,7 @@ static const struct directive log_directives[] = {
      "\"/var/log/bridgebell.log\""},
 };
 
-#define BLOCK(table) table, sizeof table / sizeof table[0]
+#define BLOCK(table) (table), sizeof(table) / sizeof((table)[0])
 
 const struct block_def conf_blocks[] = {
     {CONF_TOP, CONF_UNTITLED, BLOCK(top_directives), "Outside of any block.", NULL},

@@ -432,8 +432,8 @@ static void wait_for_work(struct store *s)
             return;
 }
 
-/* Nobody waits for outcomes alone: they wait a moment for what somebody waits for, which then need not wait for
- * their commit to end. */
+/* Nobody waits for outcomes alone: they wait a moment for what somebody waits for, which then need not wait
+ * for their commit to end. */
 static bool is_patient(const struct store *s)
 {
     size_t sum = 0;

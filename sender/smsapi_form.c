@@ -65,7 +65,7 @@ int smsapi_form_build(struct buf *out, const struct request *r, int64_t now_ms, 
         add_field(out, "&from=", r->from, r->from_len);
     buf_adds(out, "&check_idx=1&format=json&encoding=utf-8");
     if (r->expires_in_s >= EXPIRES_MIN_S && r->expires_in_s <= EXPIRES_MAX_S)
-        buf_addf(out, "&expiration_date=%lld", (long long)(now_ms / 1000 + r->expires_in_s));
+        buf_addf(out, "&expiration_date=%lld", (long long)now_ms / 1000 + r->expires_in_s);
     if (max_parts)
         buf_addf(out, "&max_parts=%d", max_parts);
     return out->failed ? -1 : 0;

@@ -283,7 +283,8 @@ static bool flush_others(struct peer *p)
 {
     struct evbuffer *out = bufferevent_get_output(peer_bev(p));
     int written = 1;
-    /* bufferevent keeps others from taking out of its buffer, but while it is told not to write nobody would. */
+    /* bufferevent keeps others from taking out of its buffer, but while it is told not to write nobody would.
+     */
     evbuffer_unfreeze(out, 1);
     while (written > 0 && evbuffer_get_length(out) != 0) {
         written = evbuffer_write(out, bufferevent_getfd(peer_bev(p)));

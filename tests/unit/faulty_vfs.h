@@ -69,9 +69,11 @@ static inline void faulty_power_off(void)
 /* SQLITE_OK, or what this step fails with. */
 static inline int faulty_step(bool is_flush)
 {
-    if (faulty.only_flushes && !is_flush)
-        return SQLITE_OK;
     pthread_mutex_lock(&faulty.lock);
+    if (faulty.only_flushes && !is_flush) {
+        pthread_mutex_unlock(&faulty.lock);
+        return SQLITE_OK;
+    }
     long step = faulty.step++;
     bool due = faulty.at >= 0 && (step == faulty.at || (faulty.sticky && step > faulty.at));
     if (due && faulty.only_while && access(faulty.only_while, F_OK) != 0)
@@ -84,10 +86,9 @@ static inline int faulty_step(bool is_flush)
 
 static inline void faulty_remember(struct faulty_file *f, sqlite3_int64 at, int amount)
 {
-    if (!faulty.power)
-        return;
     pthread_mutex_lock(&faulty.lock);
-    for (sqlite3_int64 sector = at / SECTOR * SECTOR; sector < at + amount; sector += SECTOR) {
+    sqlite3_int64 end = faulty.power ? at + amount : 0;
+    for (sqlite3_int64 sector = at / SECTOR * SECTOR; sector < end; sector += SECTOR) {
         if (!faulty.undo)
             faulty.undo = malloc(UNDO_MAX * sizeof *faulty.undo);
         if (faulty.undo_count == UNDO_MAX)
