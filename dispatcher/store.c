@@ -424,10 +424,11 @@ void store_close(struct store **store)
     /* Noted as copied before the log goes, so that its absence is no riddle if we are killed here. */
     bool clean = opened && !s->lost && store_checkpoint_last(&s->checkpoint, &s->db) == SQLITE_OK;
     store_checkpoint_stop(&s->checkpoint);
-    /* Else SQLite removes the log all the same, which the witness takes for damage. */
-    if (!clean && s->db.sql)
-        sqlite3_db_config(s->db.sql, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    store_db_close(&s->db);
+    /* SQLite removes a log also when it could not copy it, which the witness takes for damage. */
+    if (clean)
+        store_db_close(&s->db);
+    else
+        store_db_abandon(&s->db);
     store_witness_close(&s->witness, clean);
     store_lock_give(s->lock_fd);
     free_store(s);

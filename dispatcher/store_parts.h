@@ -188,6 +188,8 @@ bool store_is_damage(int rc);
 int store_make_file(const char *path);
 int store_flush_directory(const char *path);
 void store_db_close(struct store_db *db);
+/* Closes without copying and removing the log, which SQLite does otherwise. */
+void store_db_abandon(struct store_db *db);
 /* The statement, reset and ready to be bound. */
 sqlite3_stmt *db_stmt(struct store_db *db, enum store_sql which);
 /* One step; true if there is a row. False at the end (the statement is reset then) and on error. */

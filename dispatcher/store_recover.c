@@ -146,7 +146,7 @@ static bool is_ours(const struct store_witness *w, const char *path)
 static int salvage(struct store_db *db, struct store_witness *w, const struct store_options *options,
                    const char *why, struct store_recovery *out, struct faults *faults)
 {
-    store_db_close(db); /* before the file is opened beside it, which would drop its locks */
+    store_db_abandon(db); /* before the file is opened beside it, which would drop its locks */
     /* Faults of the damaged file are no faults of what becomes of it. */
     faults_free(faults);
     if (!is_ours(w, options->path)) {

@@ -444,6 +444,13 @@ int store_make_file(const char *path)
     return store_flush_directory(path);
 }
 
+void store_db_abandon(struct store_db *db)
+{
+    if (db->sql)
+        sqlite3_db_config(db->sql, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    store_db_close(db);
+}
+
 void store_db_close(struct store_db *db)
 {
     for (int i = 0; i < SQL_COUNT; i++)

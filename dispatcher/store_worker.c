@@ -231,6 +231,8 @@ static void set_trouble(struct store *s, const char *trouble)
     else
         log_info("store open for intake");
     s->trouble = trouble;
+    /* What fails once may work at the next try. */
+    s->looked_ms = (int64_t)clock_mono_ms() - LOOK_EVERY_MS + TICK_MS;
     pthread_mutex_lock(&s->lock);
     s->health.trouble = trouble;
     s->health.accepting = trouble == NULL;
@@ -246,7 +248,7 @@ static void rebuild(struct store *s)
     struct faults faults = {0};
     set_trouble(s, damaged);
     store_checkpoint_stop(&s->checkpoint);
-    store_db_close(&s->db);
+    store_db_abandon(&s->db);
     int rc = store_salvage(&s->options, &s->witness.record.identity, &faults);
     s->witness.found = false;
     if (rc == 0)

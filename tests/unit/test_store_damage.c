@@ -457,6 +457,53 @@ static void events_from_before_the_damage_ask_as_unknown(void **state)
     fixture_end(&f);
 }
 
+/* ---- damage that is met at work ---- */
+
+static void overwrite_pages(const struct fixture *f, int64_t from, int64_t to)
+{
+    static const unsigned char rubbish[4096] = {0x77, 0x01, 0x66};
+    int fd = open(f->path, O_WRONLY);
+    assert_true(fd >= 0);
+    for (int64_t page = from; page < to; page++)
+        assert_int_equal(pwrite(fd, rubbish, sizeof rubbish, page * 4096), sizeof rubbish);
+    close(fd);
+}
+
+static void damage_at_work_is_repaired_at_work(void **state)
+{
+    (void)state;
+    enum { MANY = 9000 };
+    struct fixture f;
+    struct store_health h;
+    fixture_init(&f);
+    fixture_set(&f, "log_limit", 256 * 1024);
+    fixture_open(&f);
+    for (int n = 0; n < MANY; n += 500)
+        fixture_fill(&f, n, 500);
+    fixture_reopen(&f);
+    overwrite_pages(&f, 20, 40);
+    /* More than fits into memory has to be read. */
+    struct store_list list = {.unit = {.kind = STORE_LIST}};
+    assert_int_equal(fixture_run(&f, &list.unit), STORE_FAILED);
+    do
+        store_health(f.store, &h);
+    while (!h.was_damaged || !h.accepting);
+    assert_int_equal(fixture_fill(&f, MANY, 1), STORE_OK);
+    size_t claimed = 0;
+    for (struct store_claim claim = fixture_claim(&f, 1000); claim.count; claim = fixture_claim(&f, 1000)) {
+        claimed += claim.count;
+        fixture_free_jobs(claim.jobs, claim.count);
+    }
+    assert_in_range(claimed, MANY - 20 * 20, MANY);
+    store_health(f.store, &h);
+    assert_int_equal(h.jobs[JOB_LEASED], claimed);
+    fixture_reopen(&f);
+    store_health(f.store, &h);
+    assert_false(h.was_damaged);
+    assert_int_equal(h.jobs[JOB_LEASED], claimed);
+    fixture_end(&f);
+}
+
 /* ---- rows of a database that is otherwise sound ---- */
 
 static void set_column(const struct fixture *f, const char *assignment)
@@ -524,6 +571,7 @@ int main(void)
         cmocka_unit_test(a_lost_database_keeps_its_identity),
         cmocka_unit_test(an_older_copy_is_not_taken_for_the_store),
         cmocka_unit_test(events_from_before_the_damage_ask_as_unknown),
+        cmocka_unit_test(damage_at_work_is_repaired_at_work),
         cmocka_unit_test(a_changed_row_is_set_aside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
