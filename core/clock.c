@@ -1,7 +1,10 @@
 #include "core/clock.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <time.h>
+
+enum { BOOT_ID_MAX = 40 };
 
 static uint64_t read_ns(clockid_t id)
 {
@@ -23,6 +26,22 @@ uint64_t clock_mono_ms(void)
 uint64_t clock_boot_ms(void)
 {
     return read_ns(CLOCK_BOOTTIME) / 1000000u;
+}
+
+const char *clock_boot_id(void)
+{
+    static char id[BOOT_ID_MAX];
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
+    if (!id[0]) {
+        FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+        if (f && fscanf(f, "%39s", id) != 1)
+            id[0] = '\0';
+        if (f)
+            fclose(f);
+    }
+    pthread_mutex_unlock(&lock);
+    return id;
 }
 
 int64_t clock_wall_ms(void)

@@ -15,6 +15,8 @@
 uint64_t clock_mono_ns(void);
 uint64_t clock_mono_ms(void);
 uint64_t clock_boot_ms(void);
+/* The kernel's name of this boot; "" if it has none, and then a recorded boot time means nothing. */
+const char *clock_boot_id(void);
 /* Milliseconds since 1970, UTC. */
 int64_t clock_wall_ms(void);
 

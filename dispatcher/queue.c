@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/loop.h"
+#include "dispatcher/adopted.h"
 #include "dispatcher/queue_private.h"
 
 struct queue_now queue_clock(void)
@@ -214,12 +215,33 @@ static void init_lane(struct queue *q, struct lane *lane, const struct slice_blo
     free(name);
 }
 
+static uint64_t adopted_deadline_ms(struct adopted *adopted, const struct store_job *job,
+                                    const struct lane *lane, uint64_t now_ms)
+{
+    uint64_t deadline_ms = adopted_since(adopted, &job->id, job->attempt) + (uint64_t)lane->line.lease_ms;
+    /* Senders that come back may have the outcome. */
+    uint64_t soonest_ms = now_ms + QUEUE_ADOPTED_MIN_MS;
+    return deadline_ms > soonest_ms ? deadline_ms : soonest_ms;
+}
+
+static void insert_by_deadline(struct lane *lane, struct lease *l)
+{
+    struct lease *before = TAILQ_LAST(&lane->granted, lease_list);
+    while (before && before->deadline_ms > l->deadline_ms)
+        before = TAILQ_PREV(before, lease_list, in_time);
+    if (before)
+        TAILQ_INSERT_AFTER(&lane->granted, before, l, in_time);
+    else
+        TAILQ_INSERT_HEAD(&lane->granted, l, in_time);
+}
+
 /* Leases of the last dispatcher: their requests may still be in flight, and their senders report to us. */
 static void adopt_leases(struct queue *q)
 {
     size_t count = 0, strangers = 0;
     struct store_job *jobs = store_take_leased(q->store, &count);
     uint64_t now_ms = clock_boot_ms();
+    struct adopted *adopted = adopted_new(store_fact(q->store, adopted_fact_name), now_ms);
     for (size_t i = 0; i < count; i++) {
         struct lane *lane = queue_lane(q, jobs[i].provider);
         if (lane) {
@@ -227,9 +249,9 @@ static void adopt_leases(struct queue *q)
             lease_drop_text(l);
             l->owner = lane;
             l->granted_ms = now_ms;
-            l->deadline_ms = now_ms + (uint64_t)lane->line.lease_ms;
+            l->deadline_ms = adopted_deadline_ms(adopted, &jobs[i], lane, now_ms);
             leases_add(q->leases, l);
-            TAILQ_INSERT_TAIL(&lane->granted, l, in_time);
+            insert_by_deadline(lane, l);
             lane->granted_count++;
         } else {
             strangers++;
@@ -237,6 +259,9 @@ static void adopt_leases(struct queue *q)
         store_job_free(&jobs[i]);
     }
     free(jobs);
+    if (count)
+        adopted_write(adopted, q->store);
+    adopted_free(&adopted);
     if (count)
         log_info("adopted the leases of the last dispatcher", log_int("jobs", (int64_t)count));
     if (strangers)

@@ -35,6 +35,7 @@ enum {
     QUEUE_READY_WAIT_MS = 10000, /* a leased job that could not leave for so long goes back */
     QUEUE_GRANTS_MAX = 256,      /* in one message */
     QUEUE_TROUBLE_MS = 1000,     /* pause after the store refused something */
+    QUEUE_ADOPTED_MIN_MS = 1000, /* between coming up and giving up a lease of an earlier dispatcher */
     QUEUE_IDLE_CLAIM_MS = 1000,  /* no claim sooner after one that found nothing though something was due */
     QUEUE_ENDING_MS = 30000,     /* how often a line that is not open looks for jobs whose time is over */
     QUEUE_CLOCK_BEHIND_MS = 60000,
@@ -49,7 +50,8 @@ struct lane {
     struct queue *queue;
     struct line line;
     struct ready ready;
-    struct lease_list granted; /* in order of deadline: all leases of a line last equally long */
+    struct lease_list
+        granted; /* in order of deadline: all leases of a line last equally long, adopted ones less */
     size_t granted_count;
     size_t promised;               /* requests of offers whose commit is under way */
     uint64_t due_ms;               /* something may be due from then on; UINT64_MAX: nothing known */

@@ -47,28 +47,11 @@ int64_t store_clock_now(struct store_clock *c)
     return store_clock_at(c, clock_wall_ms(), clock_boot_ms());
 }
 
-/* The kernel's name of this boot; without it a recorded boot time means nothing. */
-static const char *boot_id(void)
-{
-    static char id[BOOT_ID_MAX];
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    pthread_mutex_lock(&lock);
-    if (!id[0]) {
-        FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-        if (!f || fscanf(f, "%39s", id) != 1)
-            strcpy(id, "unknown");
-        if (f)
-            fclose(f);
-    }
-    pthread_mutex_unlock(&lock);
-    return id;
-}
-
 void store_clock_print(struct store_clock *c, char *out, size_t size)
 {
     uint64_t boot_ms = clock_boot_ms();
     snprintf(out, size, "%" PRId64 " %" PRIu64 " %s", store_clock_at(c, clock_wall_ms(), boot_ms), boot_ms,
-             boot_id());
+             clock_boot_id());
 }
 
 int64_t store_clock_parse(const char *record, uint64_t boot_ms)
@@ -78,7 +61,7 @@ int64_t store_clock_parse(const char *record, uint64_t boot_ms)
     char id[BOOT_ID_MAX] = "";
     if (!record || sscanf(record, "%" SCNd64 " %" SCNu64 " %39s", &at_ms, &at_boot_ms, id) != 3)
         return at_ms;
-    bool same_boot = strcmp(id, boot_id()) == 0 && strcmp(id, "unknown") != 0;
+    bool same_boot = id[0] && strcmp(id, clock_boot_id()) == 0;
     /* Within one boot the time since the record is known, whatever was done to the wall clock. */
     return same_boot && boot_ms > at_boot_ms ? at_ms + (int64_t)(boot_ms - at_boot_ms) : at_ms;
 }

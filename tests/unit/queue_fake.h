@@ -20,6 +20,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/loop.h"
+#include "core/str.h"
 #include "dispatcher/queue_private.h"
 
 enum { JOBS_MAX = 4096, GRANTS_MAX = 8192, HOUR_MS = 3600 * 1000 };
@@ -39,6 +40,10 @@ uint64_t clock_mono_ms(void)
 uint64_t clock_boot_ms(void)
 {
     return now_us / 1000;
+}
+const char *clock_boot_id(void)
+{
+    return "this-boot";
 }
 int64_t clock_wall_ms(void)
 {
@@ -63,6 +68,7 @@ static struct {
     enum store_status status; /* what the next commits come to */
     int64_t behind_ms;
     char fact[512];
+    char adopted[512];
     struct store_job *leased; /* for the next queue_new */
     size_t leased_count;
     size_t claims, commits;
@@ -116,6 +122,8 @@ int64_t store_clock_behind_ms(struct store *s)
 const char *store_fact(struct store *s, const char *name)
 {
     (void)s;
+    if (strcmp(name, "adopted") == 0)
+        return fake.adopted[0] ? fake.adopted : NULL;
     return strcmp(name, "line:smsapi") == 0 && fake.fact[0] ? fake.fact : NULL;
 }
 struct store_job *store_take_leased(struct store *s, size_t *count)
@@ -217,7 +225,8 @@ static void fake_claim(struct store_claim *claim)
 
 static void fake_fact(const struct store_fact *f)
 {
-    snprintf(fake.fact, sizeof fake.fact, "%s", f->value ? f->value : "");
+    bool adopted = strcmp(f->name, "adopted") == 0;
+    snprintf(adopted ? fake.adopted : fake.fact, sizeof fake.fact, "%s", f->value ? f->value : "");
 }
 
 /* Commits what was submitted up to now. */

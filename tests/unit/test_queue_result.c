@@ -478,6 +478,43 @@ static void an_adopted_lease_runs_out_too(void **state)
     assert_true(j->pinned);
 }
 
+/* Dispatchers that die faster than a lease runs out do not put it off. */
+static void a_lease_adopted_again_is_not_waited_for_anew(void **state)
+{
+    (void)state;
+    struct store_job *j = one_granted();
+    for (int i = 0; i < 3; i++) {
+        fake.leased = xcalloc(1, sizeof *fake.leased);
+        fake.leased[0] = copy_job(j);
+        fake.leased_count = 1;
+        restart_queue();
+        advance(LEASE_MS / 3 * UINT64_C(1000));
+        assert_int_equal(j->state, JOB_LEASED);
+    }
+    advance(10 * UINT64_C(1000));
+    assert_int_equal(j->state, JOB_QUEUED);
+    assert_true(j->pinned);
+}
+
+static void a_note_of_another_boot_or_attempt_counts_for_nothing(void **state)
+{
+    (void)state;
+    static const char *const notes[][2] = {
+        {"other-boot", "1 0"}, {"this-boot", "2 0"}, {"this-boot", "1 99999999999"}, {"this-boot", ""}};
+    struct store_job *j = one_granted();
+    for (size_t i = 0; i < sizeof notes / sizeof notes[0]; i++) {
+        char id[2 * HASH_ID_BYTES + 1];
+        str_hex(j->id.bytes, HASH_ID_BYTES, id);
+        snprintf(fake.adopted, sizeof fake.adopted, "%s %s %s", notes[i][0], id, notes[i][1]);
+        fake.leased = xcalloc(1, sizeof *fake.leased);
+        fake.leased[0] = copy_job(j);
+        fake.leased_count = 1;
+        restart_queue();
+        advance((LEASE_MS - 1) * UINT64_C(1000));
+        assert_int_equal(j->state, JOB_LEASED);
+    }
+}
+
 static void unknown_and_out_of_time_is_uncertain(void **state)
 {
     (void)state;
@@ -570,6 +607,8 @@ int main(void)
         TEST(a_gone_senders_leases_last),
         TEST(a_new_dispatcher_adopts_leases),
         TEST(an_adopted_lease_runs_out_too),
+        TEST(a_lease_adopted_again_is_not_waited_for_anew),
+        TEST(a_note_of_another_boot_or_attempt_counts_for_nothing),
         TEST(unknown_and_out_of_time_is_uncertain),
         TEST(garbage_changes_nothing),
         TEST(the_reports_are_well_formed),
