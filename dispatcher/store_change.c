@@ -21,6 +21,19 @@ static bool find(struct store_db *db, const struct store_change *c, struct store
     return (found && memcmp(&out->id, &c->job, sizeof c->job) == 0) || store_row_find(db, &c->job, out);
 }
 
+static void bind_outcome(const struct store_db *db, sqlite3_stmt *st, int64_t row,
+                         const struct store_change *c)
+{
+    sqlite3_bind_int64(st, 1, row);
+    sqlite3_bind_int64(st, 2, db->now_ms);
+    db_bind_text(st, 4, c->reason);
+    sqlite3_bind_int(st, 5, c->code);
+    db_bind_text(st, 6, c->provider_id);
+    sqlite3_bind_int64(st, 7, c->points_micro);
+    sqlite3_bind_int(st, 8, c->parts);
+    sqlite3_bind_int(st, 9, c->inferred);
+}
+
 static bool accepted(struct store_db *db, const struct store_change *c, struct store_standing *s)
 {
     if (s->state == JOB_SENT || s->state == JOB_DELIVERED || s->state == JOB_UNDELIVERED)
@@ -28,18 +41,28 @@ static bool accepted(struct store_db *db, const struct store_change *c, struct s
     enum job_state was = s->state;
     s->state = JOB_SENT;
     sqlite3_stmt *st = db_stmt(db, SQL_ACCEPT);
-    sqlite3_bind_int64(st, 1, s->row);
-    sqlite3_bind_int64(st, 2, db->now_ms);
+    bind_outcome(db, st, s->row, c);
     sqlite3_bind_int64(st, 3, (int64_t)store_row_state_sum(s));
-    db_bind_text(st, 4, c->reason);
-    sqlite3_bind_int(st, 5, c->code);
-    db_bind_text(st, 6, c->provider_id);
-    sqlite3_bind_int64(st, 7, c->points_micro);
-    sqlite3_bind_int(st, 8, c->parts);
-    sqlite3_bind_int(st, 9, c->inferred);
     if (!db_run(db, st))
         return false;
     db_count(db, (int)was, JOB_SENT);
+    return true;
+}
+
+/* What nearly every change is, in one statement: the acceptance of a job in flight, its row known. */
+static bool accept_leased(struct store_db *db, struct store_change *c)
+{
+    if (c->step != STEP_ACCEPTED || c->row == 0)
+        return false;
+    sqlite3_stmt *st = db_stmt(db, SQL_ACCEPT_LEASED);
+    bind_outcome(db, st, c->row, c);
+    db_bind_id(st, 3, &c->job);
+    if (!db_run(db, st) || sqlite3_changes64(db->sql) == 0)
+        return false;
+    db_count(db, JOB_LEASED, JOB_SENT);
+    c->applied = true;
+    c->was = JOB_LEASED;
+    c->now = JOB_SENT;
     return true;
 }
 
@@ -90,6 +113,8 @@ static void change(struct store_db *db, struct store_change *c)
 {
     struct store_standing s;
     c->applied = false;
+    if (accept_leased(db, c))
+        return;
     if (!find(db, c, &s)) {
         c->was = c->now = JOB_STATES;
         return;

@@ -70,6 +70,7 @@ enum store_sql {
     SQL_ROW_BOUNDS,
     SQL_STEP,
     SQL_ACCEPT,
+    SQL_ACCEPT_LEASED,
     SQL_OF_ITEM,
     SQL_OF_CONTAINER,
     SQL_LEASED_ITEMS,
@@ -234,6 +235,8 @@ struct store_standing {
                            "points_micro, parts, inferred"
 enum { STORE_JOB_COLUMNS_COUNT = 33 };
 uint64_t store_row_sum(struct buf *scratch, const struct store_job *j);
+/* Of as many numbers: sum and the fields in the order of the columns from state to due_ms, expires_ms. */
+enum { STORE_STATE_SUM_ARGS = 10 };
 uint64_t store_row_state_sum(const struct store_standing *s);
 /* Reads the columns above from the current row of ST. */
 void store_row_standing(sqlite3_stmt *st, struct store_standing *out);

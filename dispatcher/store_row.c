@@ -37,9 +37,9 @@ uint64_t store_row_sum(struct buf *scratch, const struct store_job *j)
 
 uint64_t store_row_state_sum(const struct store_standing *s)
 {
-    const int64_t numbers[] = {(int64_t)s->sum, s->state,     s->attempt,       s->failures,
-                               s->generation,   s->pinned,    s->cancel_wanted, s->first_attempt_ms,
-                               s->due_ms,       s->expires_ms};
+    const int64_t numbers[STORE_STATE_SUM_ARGS] = {
+        (int64_t)s->sum, s->state,         s->attempt,          s->failures, s->generation,
+        s->pinned,       s->cancel_wanted, s->first_attempt_ms, s->due_ms,   s->expires_ms};
     return hash_checksum(numbers, sizeof numbers);
 }
 

@@ -48,6 +48,11 @@ static const char *const texts[SQL_COUNT] = {
                  "expires_ms = ?11, state_sum = ?12, reason = ?13, code = ?14 WHERE row = ?1",
     [SQL_ACCEPT] = "UPDATE jobs SET state = 3, finished_ms = ?2, state_sum = ?3, reason = ?4, code = ?5, "
                    "provider_id = ?6, points_micro = ?7, parts = ?8, inferred = ?9 WHERE row = ?1",
+    [SQL_ACCEPT_LEASED] =
+        "UPDATE jobs SET state = 3, finished_ms = ?2, state_sum = state_sum(sum, 3, attempt, failures, "
+        "generation, pinned, cancel_wanted, first_attempt_ms, due_ms, expires_ms), reason = ?4, code = ?5, "
+        "provider_id = ?6, points_micro = ?7, parts = ?8, inferred = ?9 WHERE row = ?1 AND id = ?3 "
+        "AND state = 1",
     [SQL_OF_ITEM] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE item = ?1 AND state IN (0, 2)"
                     " AND bridge = ?2 AND keep_on_delete = 0",
     [SQL_OF_CONTAINER] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE container = ?1"
@@ -285,8 +290,20 @@ int store_sqlite_connect(const char *path, int64_t log_limit_bytes, sqlite3 **ou
     return sqlite3_exec(*out, limit, NULL, NULL, NULL);
 }
 
+/* state_sum(…) of SQL, so that the commonest step need not read the row first. */
+static void sql_state_sum(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    int64_t numbers[STORE_STATE_SUM_ARGS];
+    for (int i = 0; i < count && i < STORE_STATE_SUM_ARGS; i++)
+        numbers[i] = sqlite3_value_int64(values[i]);
+    sqlite3_result_int64(context, (int64_t)hash_checksum(numbers, sizeof numbers));
+}
+
 static int prepare_all(struct store_db *db)
 {
+    int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS;
+    sqlite3_create_function(db->sql, "state_sum", STORE_STATE_SUM_ARGS, flags, NULL, sql_state_sum, NULL,
+                            NULL);
     for (int i = 0; i < SQL_COUNT; i++) {
         int rc = sqlite3_prepare_v3(db->sql, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &db->stmts[i], NULL);
         if (rc != SQLITE_OK)

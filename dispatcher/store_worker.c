@@ -299,6 +299,19 @@ static void run_one_by_one(struct store *s, struct store_units *group)
     }
 }
 
+/* A log at its limit that cannot be copied is as bad as a commit that fails, only earlier. */
+static void bound_log(struct store *s)
+{
+    int rc = store_checkpoint_force(&s->checkpoint, &s->db);
+    if (rc == SQLITE_OK || rc == SQLITE_BUSY || s->trouble)
+        return;
+    log_error("the log cannot be copied", log_str("error", sqlite3_errstr(rc)),
+              log_int("errno", sqlite3_system_errno(s->db.sql)));
+    if (is_full(s, rc))
+        store_space_release(&s->space);
+    set_trouble(s, is_full(s, rc) ? disk_full : disk_fails);
+}
+
 static void run_group(struct store *s, struct store_units *group)
 {
     if (s->trouble) {
@@ -311,8 +324,7 @@ static void run_group(struct store *s, struct store_units *group)
         give_back(s, group, STORE_FAILED);
     if (!group->head)
         return;
-    /* A log that cannot be copied is reported there; commits go on as long as there is space. */
-    store_checkpoint_force(&s->checkpoint, &s->db);
+    bound_log(s);
     int rc = attempt(s, group);
     if (rc == SQLITE_OK) {
         committed(s, group);

@@ -351,7 +351,7 @@ static void flips_in_the_database_never_ring_a_stranger(void **state)
     make_store(&f, false);
     files_take(&im, &f);
     assert_int_equal(im.wal.size, 0);
-    for (size_t at = 0; at < im.db.size; at += at < 4096 ? 13 : 211) {
+    for (size_t at = 0; at < im.db.size; at += at < 4096 ? 19 : 307) {
         struct findings found;
         im.db.data[at] ^= (unsigned char)(1u << at % 8);
         files_put(&im, &f);
