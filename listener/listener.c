@@ -294,11 +294,15 @@ static void on_acked(void *arg, uint64_t seq)
     catchup_resume(l.catchup);
 }
 
+static void send_stats(void);
+
+/* The dispatcher hears of our state before it hears that the interest is in force: with that a reload is done. */
 static void on_interest(void *arg, struct wire_interest *interest)
 {
     (void)arg;
     intake_set_interest(l.intake, interest);
     report_ready(false);
+    send_stats();
 }
 
 static void on_resync(void *arg, int64_t since_ms)

@@ -90,7 +90,8 @@ static void it_is_kept_across_openings(void **state)
     fixture_init(&f);
     fixture_open(&f);
     int64_t ahead = store_now_ms(f.store) + 5 * HOUR;
-    assert_int_equal(store_clock_behind_ms(f.store), 0);
+    /* the two clocks are read one after the other and rounded */
+    assert_in_range(store_clock_behind_ms(f.store), 0, 100);
     /* as if the host's clock had been five hours ahead and was set right after that */
     store_clock_start(&f.store->clock, ahead, clock_wall_ms(), clock_boot_ms());
     fixture_fill(&f, 1, 1);
