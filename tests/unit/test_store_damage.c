@@ -392,6 +392,44 @@ static void a_cut_database_is_damage(void **state)
     fixture_end(&f);
 }
 
+/* Killed at any point of it, the next opening begins again or ends it; nothing is taken twice or lost. */
+static void a_salvage_that_is_killed_is_done_by_the_next(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct files im;
+    fixture_init(&f);
+    make_store(&f, true);
+    files_take(&im, &f);
+    for (unsigned round = 0; round < 40; round++) {
+        struct findings found;
+        files_put(&im, &f);
+        image_put(&im.wal, im.wal.size - FRAME);
+        for (unsigned i = 0; i < 3; i++) {
+            pid_t child = fork();
+            assert_true(child >= 0);
+            if (child == 0) {
+                fixture_try(&f, NULL);
+                pause();
+            }
+            usleep(500 + round * 150 + i * 1000);
+            kill(child, SIGKILL);
+            waitpid(child, NULL, 0);
+        }
+        fixture_open(&f);
+        look(&f, &found);
+        /* The last transaction, a fact, is what was cut off. */
+        assert_int_equal(found.there, JOBS);
+        assert_int_equal(found.sent, SENT);
+        assert_int_equal(found.leased, LEASED);
+        assert_int_equal(files_with(&f, "-salvage"), 0);
+        assert_int_equal(send_everything(&f, true), JOBS - SENT);
+        store_close(&f.store);
+    }
+    files_free(&im);
+    fixture_end(&f);
+}
+
 static void a_lost_database_keeps_its_identity(void **state)
 {
     (void)state;
@@ -568,6 +606,7 @@ int main(void)
         cmocka_unit_test(flips_in_the_log_cost_at_most_a_page),
         cmocka_unit_test(flips_in_the_database_never_ring_a_stranger),
         cmocka_unit_test(a_cut_database_is_damage),
+        cmocka_unit_test(a_salvage_that_is_killed_is_done_by_the_next),
         cmocka_unit_test(a_lost_database_keeps_its_identity),
         cmocka_unit_test(an_older_copy_is_not_taken_for_the_store),
         cmocka_unit_test(events_from_before_the_damage_ask_as_unknown),
