@@ -75,14 +75,10 @@ static const struct {
     [HAND_DROP] = {hand_drop, 1u << JOB_UNCERTAIN, "dropped"},
 };
 
-static bool matches(const struct store_filter *f, const struct store_job *j)
-{
-    return (!f->rule || strcmp(f->rule, j->rule) == 0) &&
-           (!f->provider || strcmp(f->provider, j->provider) == 0);
-}
-
 static void apply(struct store_db *db, struct store_by_hand *by, int64_t row, const char *reason)
 {
+    if (!store_rows_match(db, &by->filter, row))
+        return;
     sqlite3_stmt *st = db_stmt(db, SQL_JOB_BY_ROW);
     sqlite3_bind_int64(st, 1, row);
     if (!db_row(db, st))
@@ -90,12 +86,10 @@ static void apply(struct store_db *db, struct store_by_hand *by, int64_t row, co
     struct target t;
     bool good = store_row_job(&db->scratch, st, &t.job, &t.standing);
     sqlite3_reset(st);
-    if (matches(&by->filter, &t.job)) {
-        if (!good || !t.standing.intact)
-            store_row_damaged(db, &t.standing, good ? "standing" : "content");
-        else if (hands[by->hand].act(db, &t, reason))
-            by->changed++;
-    }
+    if (!good || !t.standing.intact)
+        store_row_damaged(db, &t.standing, good ? "standing" : "content");
+    else if (hands[by->hand].act(db, &t, reason))
+        by->changed++;
     store_job_free(&t.job);
 }
 

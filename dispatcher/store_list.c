@@ -127,28 +127,35 @@ void store_rows_find(struct store_db *db, const struct store_filter *filter, uin
         out->next = last;
 }
 
-static bool wanted(const struct store_filter *f, const struct store_job *j)
+static bool same_word(const char *wanted, const unsigned char *word)
 {
-    return (!f->rule || strcmp(f->rule, j->rule) == 0) &&
-           (!f->provider || strcmp(f->provider, j->provider) == 0);
+    return !wanted || (word && strcmp(wanted, (const char *)word) == 0);
+}
+
+bool store_rows_match(struct store_db *db, const struct store_filter *f, int64_t row)
+{
+    if (!f->rule && !f->provider)
+        return true;
+    sqlite3_stmt *st = db_stmt(db, SQL_JOB_WORDS);
+    sqlite3_bind_int64(st, 1, row);
+    bool match = db_row(db, st) && same_word(f->rule, sqlite3_column_text(st, 0)) &&
+                 same_word(f->provider, sqlite3_column_text(st, 1));
+    sqlite3_reset(st);
+    return match;
 }
 
 static void list_row(struct store_db *db, struct store_list *list, int64_t row)
 {
+    if (!store_rows_match(db, &list->filter, row))
+        return;
     sqlite3_stmt *st = db_stmt(db, SQL_JOB_BY_ROW);
     sqlite3_bind_int64(st, 1, row);
     if (!db_row(db, st))
         return;
-    struct store_job job;
-    struct store_standing standing;
-    store_row_job(&db->scratch, st, &job, &standing);
-    sqlite3_reset(st);
-    if (!wanted(&list->filter, &job)) {
-        store_job_free(&job);
-        return;
-    }
     struct store_jobs jobs = {list->jobs, list->count, list->size};
-    *store_jobs_add(&jobs) = job;
+    struct store_standing standing;
+    store_row_job(&db->scratch, st, store_jobs_add(&jobs), &standing);
+    sqlite3_reset(st);
     list->jobs = jobs.list;
     list->count = jobs.count;
     list->size = jobs.size;

@@ -64,6 +64,7 @@ enum store_sql {
     SQL_DELETION_ANY,
     SQL_JOB_ADD,
     SQL_JOB_BY_ROW,
+    SQL_JOB_WORDS,
     SQL_STANDING_BY_ROW,
     SQL_STANDING_BY_ID,
     SQL_STANDING_ANYWHERE,
@@ -286,6 +287,9 @@ struct store_rows {
  * are not looked at. Never more than a chunk. */
 void store_rows_find(struct store_db *db, const struct store_filter *filter, uint32_t mask, int64_t below,
                      struct store_rows *out);
+
+/* Whether the job of ROW has the filter's rule and provider. */
+bool store_rows_match(struct store_db *db, const struct store_filter *filter, int64_t row);
 
 /* A list of jobs that grows by doubling. */
 struct store_jobs {
