@@ -296,7 +296,8 @@ static void on_acked(void *arg, uint64_t seq)
 
 static void send_stats(void);
 
-/* The dispatcher hears of our state before it hears that the interest is in force: with that a reload is done. */
+/* The dispatcher hears of our state before it hears that the interest is in force: with that a reload is
+ * done. */
 static void on_interest(void *arg, struct wire_interest *interest)
 {
     (void)arg;
