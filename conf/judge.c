@@ -8,6 +8,7 @@
 #include "conf/environment.h"
 #include "conf/units.h"
 #include "core/alloc.h"
+#include "core/buf.h"
 #include "core/str.h"
 
 enum { WORD_SHOWN = 60, NAME_MAX_BYTES = 64, PATH_MAX_BYTES = 4096 };
@@ -350,6 +351,38 @@ static bool read_rate(struct judge *j, const char *text, struct conf_value *v)
     return within(j, text, v->number);
 }
 
+static bool read_rates(struct judge *j, const char *text, struct conf_value *v)
+{
+    static const char expected[] = "rates such as 1/min, 5/15min, 12/h, or off";
+    enum { RATES_MAX = 8 };
+    struct buf all;
+    size_t count = 0;
+    bool good = true;
+    if (strcmp(text, "off") == 0)
+        return true;
+    buf_init(&all, 0);
+    for (const char *p = text; good && *p; count++) {
+        size_t len = strcspn(p, ", ");
+        char *one = xstrndup(p, len);
+        int64_t number = 0, per_ms = 0;
+        good = count < RATES_MAX && units_rate(one, &number, &per_ms) == 0 && number <= j->d->max;
+        buf_addf(&all, "%s%" PRId64 "/%" PRId64 "ms", count ? " " : "", number, per_ms);
+        free(one);
+        p += len;
+        p += strspn(p, ", ");
+    }
+    good = good && count > 0;
+    if (good)
+        v->text = xstrdup(buf_cstr(&all));
+    buf_free(&all);
+    return good || wrong(j, text, expected);
+}
+
+static bool read_money(struct judge *j, const char *text, struct conf_value *v)
+{
+    return units_money(text, &v->number) == 0 || wrong(j, text, "an amount such as 20 or 20.50");
+}
+
 /* Each reads a text into V, or says what is wrong with it and returns false. */
 static bool (*const readers[CONF_KINDS])(struct judge *, const char *, struct conf_value *) = {
     [CONF_TEXT] = read_text,         [CONF_TEMPLATE] = read_template,
@@ -361,12 +394,14 @@ static bool (*const readers[CONF_KINDS])(struct judge *, const char *, struct co
     [CONF_TEXTS] = read_text,        [CONF_RECIPIENTS] = read_recipient,
     [CONF_SWITCH] = read_switch,     [CONF_NUMBER] = read_number,
     [CONF_DURATION] = read_duration, [CONF_SIZE] = read_size,
-    [CONF_RATE] = read_rate,
+    [CONF_RATE] = read_rate,         [CONF_RATES] = read_rates,
+    [CONF_MONEY] = read_money,       [CONF_TEMPLATES] = read_template,
 };
 
 static bool is_list(const struct directive *d)
 {
-    return d->kind == CONF_WORDS || d->kind == CONF_TEXTS || d->kind == CONF_RECIPIENTS;
+    return d->kind == CONF_WORDS || d->kind == CONF_TEXTS || d->kind == CONF_TEMPLATES ||
+           d->kind == CONF_RECIPIENTS;
 }
 
 /* ---- environment ---- */

@@ -8,6 +8,7 @@ static enum slice_kind kind_of(const struct directive *d)
 {
     switch (d->kind) {
     case CONF_NUMBER:
+    case CONF_MONEY:
     case CONF_DURATION:
     case CONF_SIZE:
     case CONF_SWITCH:
@@ -16,6 +17,7 @@ static enum slice_kind kind_of(const struct directive *d)
         return SLICE_RATE;
     case CONF_WORDS:
     case CONF_TEXTS:
+    case CONF_TEMPLATES:
     case CONF_RECIPIENTS:
         return SLICE_LIST;
     default:
