@@ -118,6 +118,8 @@ struct piece {
     size_t end;
     bool joined;
     bool impossible; /* there is no plain form */
+    uint32_t first;  /* of the glyph, */
+    uint32_t last;   /* as it was */
     uint32_t codes[PIECE_CODES];
     size_t count;
 };
@@ -157,6 +159,8 @@ static bool form_next(struct form *f, struct piece *piece)
     piece->end = f->glyph.end;
     piece->joined = f->glyph.joined;
     piece->impossible = false;
+    piece->first = f->glyph.codes[0];
+    piece->last = f->glyph.codes[f->glyph.count - 1];
     piece->count = 0;
     if (f->plain != NULL) {
         make_plain(f, piece);
@@ -164,7 +168,7 @@ static bool form_next(struct form *f, struct piece *piece)
         memcpy(piece->codes, f->glyph.codes, f->glyph.count * sizeof *piece->codes);
         piece->count = f->glyph.count;
     }
-    f->before = f->glyph.codes[f->glyph.count - 1];
+    f->before = piece->last;
     return true;
 }
 
@@ -192,6 +196,7 @@ static bool measure_form(const char *text, size_t len, const struct plain_script
 struct choice {
     const struct plain_script *plain;
     size_t end;
+    size_t parts; /* about, if it is trimmed */
     enum sms_encoding encoding;
     bool trimmed;
 };
@@ -201,14 +206,16 @@ struct cutter {
     enum sms_encoding encoding;
     size_t max_parts;
     struct counter counter;
-    size_t characters;       /* code points counted so far */
+    size_t characters;       /* glyphs counted so far */
     struct counter solid;    /* behind the last character that may stand before the dots, */
     size_t solid_end;        /* its offset */
     size_t solid_characters; /* and how many there are up to it */
     size_t word_end;
     size_t word_characters;
+    size_t word_parts;
     size_t hard_end;
     size_t hard_characters;
+    size_t hard_parts;
 };
 
 static bool fits_with_dots(const struct cutter *c, struct counter counter)
@@ -233,21 +240,26 @@ static bool is_soft(uint32_t code)
 /* Emoji and the like stand for words. */
 static bool is_symbol(uint32_t code)
 {
-    return code > 0x2000 && utf8proc_category((utf8proc_int32_t)code) == UTF8PROC_CATEGORY_SO;
+    return code > 0x2000 && code != REPLACEMENT &&
+           utf8proc_category((utf8proc_int32_t)code) == UTF8PROC_CATEGORY_SO;
 }
 
-/* The cursor stands before the piece, which begins with `code`. */
-static void note_places(struct cutter *c, const struct piece *piece, uint32_t code)
+/* The cursor stands before the piece. What a place is depends on the source, so that all forms have the same.
+ */
+static void note_places(struct cutter *c, const struct piece *piece)
 {
     if (piece->joined)
         return;
     if (fits_with_dots(c, c->counter)) {
         c->hard_end = piece->start;
         c->hard_characters = c->characters;
+        c->hard_parts = parts_of(&c->counter, c->encoding);
     }
-    if ((is_blank(code) || is_symbol(code)) && c->solid_end > 0 && fits_with_dots(c, c->solid)) {
+    if ((is_blank(piece->first) || is_symbol(piece->first)) && c->solid_end > 0 &&
+        fits_with_dots(c, c->solid)) {
         c->word_end = c->solid_end;
         c->word_characters = c->solid_characters;
+        c->word_parts = parts_of(&c->solid, c->encoding);
     }
 }
 
@@ -259,12 +271,12 @@ static bool count_piece(struct cutter *c, const struct piece *piece)
             return false;
         count_units(&c->counter, c->encoding, weight);
     }
-    if (piece->count == 0 || !is_soft(piece->codes[piece->count - 1])) {
+    if (!is_soft(piece->last)) {
         c->solid = c->counter;
         c->solid_end = piece->end;
-        c->solid_characters = c->characters + piece->count;
+        c->solid_characters = c->characters + 1;
     }
-    c->characters += piece->count;
+    c->characters++;
     return parts_of(&c->counter, c->encoding) <= c->max_parts;
 }
 
@@ -277,12 +289,13 @@ static struct choice cut_form(const char *text, size_t len, const struct plain_s
     struct piece piece;
     form_open(&form, text, len, plain);
     while (form_next(&form, &piece) && !piece.impossible) {
-        note_places(&c, &piece, piece.count > 0 ? piece.codes[0] : 0);
+        note_places(&c, &piece);
         if (!count_piece(&c, &piece))
             break;
     }
     bool within = c.hard_characters > c.word_characters + WORD_LIMIT || c.word_end == 0;
-    return (struct choice){plain, within ? c.hard_end : c.word_end, encoding, true};
+    return (struct choice){plain, within ? c.hard_end : c.word_end, within ? c.hard_parts : c.word_parts,
+                           encoding, true};
 }
 
 /* ---- Fitting --------------------------------------------------------------------------------- */
@@ -343,7 +356,7 @@ static void write_choice(const char *text, size_t len, const struct choice *choi
     fitted->size = sms_measure(out, length);
 }
 
-/* The one that keeps most; the first of those that keep as much. */
+/* The one that keeps most; of those that keep as much the one of fewer parts, or the first. */
 static struct choice best_cut(const char *text, size_t len, const struct plain_script *plain,
                               size_t max_parts)
 {
@@ -352,7 +365,7 @@ static struct choice best_cut(const char *text, size_t len, const struct plain_s
     if (plain != NULL)
         others[1] = cut_form(text, len, plain, SMS_GSM7, max_parts);
     for (size_t i = 0; i < 2; i++)
-        if (others[i].end > best.end)
+        if (others[i].end > best.end || (others[i].end == best.end && others[i].parts < best.parts))
             best = others[i];
     return best;
 }
@@ -365,7 +378,7 @@ void sms_fit(const char *text, size_t len, const struct sms_options *options, ch
     size_t max_parts = options->max_parts == 0 ? SIZE_MAX : options->max_parts;
     struct sms_size composed = {SMS_GSM7, 0, 1, 0};
     struct sms_size replaced = {SMS_GSM7, 0, SIZE_MAX, 0};
-    struct choice choice = {NULL, len, SMS_GSM7, false};
+    struct choice choice = {.end = len};
     measure_form(text, len, NULL, &composed);
     if (plain != NULL && composed.encoding == SMS_UCS2) {
         script = plain_script_of(text, len);
