@@ -305,7 +305,8 @@ static bool put_cleaned(struct rendering *r, const char *text, size_t len)
     bool cut = false;
     if (!expr_clean(text, len, r->characters, r->arena, &clean, &clean_len, &cut))
         return false;
-    r->turn = r->turn == FOREIGN_EVEN ? FOREIGN_ODD : FOREIGN_EVEN;
+    if (clean_len > 0)
+        r->turn = r->turn == FOREIGN_EVEN ? FOREIGN_ODD : FOREIGN_EVEN;
     put(r, clean, clean_len, r->turn);
     r->result.shortened += cut;
     return true;
