@@ -466,9 +466,23 @@ static bool changes_links(const char *text, size_t len, const char *plain, size_
     return fragile > 0 || count_links(plain, plain_len, &ignored) > links;
 }
 
+/* Most texts are all GSM and short: nothing can be made of those but a copy. */
+static bool copy_fitting(const char *text, size_t len, size_t max_parts, char *out, size_t size,
+                         struct sms_fitted *fitted)
+{
+    *fitted = (struct sms_fitted){.length = len, .size = sms_measure(text, len)};
+    if (len >= size || fitted->size.encoding != SMS_GSM7 || (max_parts > 0 && fitted->size.parts > max_parts))
+        return false;
+    memcpy(out, text, len);
+    out[len] = '\0';
+    return true;
+}
+
 void sms_fit(const char *text, size_t len, const struct sms_options *options, char *out, size_t size,
              struct sms_fitted *fitted)
 {
+    if (copy_fitting(text, len, options->max_parts, out, size, fitted))
+        return;
     struct choice choice = choose(text, len, options->transliterate, options->max_parts);
     write_choice(text, len, &choice, out, size, fitted);
     if (choice.plain && changes_links(text, choice.end, out, fitted->length)) {
