@@ -6,7 +6,7 @@
  *
  * An entry of `quiet_hours` is one of
  *
- *     22:00-07:00             every day; an end at or before the start is on the next day
+ *     22:00-07:00             every day; an end before the start is on the next day
  *     mon-fri 22:00-07:00     on these days; what lasts past midnight belongs to the day it starts on
  *     sat,sun 10:00-14:00     days and spans of days, with commas; fri-mon goes over the week's end
  *     sat-sun                 whole days
