@@ -34,7 +34,7 @@ struct resolving {
     struct recipient_list *out;
     struct span pool[POOL_BLOCKS]; /* the last one is being filled */
     size_t pool_count, pool_used, people;
-    struct span container; /* the members' */
+    struct span container;      /* the members' */
     const struct recipient *as; /* whose language, zone and group the people of the expression get */
 };
 

@@ -394,6 +394,7 @@ cJSON *control_status(struct control *c)
     add_store(c, status);
     queue_status(c->queue, status);
     rules_status(c->rules, status);
+    rules_noise_status(c->rules, c->store, status);
     return status;
 }
 
@@ -460,6 +461,7 @@ void control_metrics(struct control *c, struct buf *out)
     print_store(c, out);
     queue_metrics(c->queue, out);
     rules_metrics(c->rules, out);
+    rules_noise_metrics(c->rules, c->store, out);
 }
 
 /* ---- the table ---- */

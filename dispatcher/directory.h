@@ -1,6 +1,6 @@
 /*
- * The directory: who is who. People by their user id at the Bridge, with number, language, zone and tags, from
- * a CSV file or an SQLite file (table `people`), read again when it changes.
+ * The directory: who is who. People by their user id at the Bridge, with number, language, zone and tags,
+ * from a CSV file or an SQLite file (table `people`), read again when it changes.
  *
  * A file that cannot be read, or a row that is wrong, never takes away what was known: the old people stay
  * until a whole file reads well, and the fault is logged and shown. Rows are bounded in number and length.
@@ -18,14 +18,14 @@
 struct directory;
 
 struct person {
-    const char *user;   /* user id at the Bridge */
-    const char *number; /* E.164 with the plus; NULL: none is known */
+    const char *user;        /* user id at the Bridge */
+    const char *number;      /* E.164 with the plus; NULL: none is known */
     const char *lang, *zone; /* NULL: not said */
     const char *const *tags; /* NULL-terminated */
 };
 
-/* Reads the file that the block `directory` names; NULL without a fault if there is no such block or file. Its
- * faults name the file and the line (or the row). DEFAULT_COUNTRY ("+48", may be NULL) completes numbers
+/* Reads the file that the block `directory` names; NULL without a fault if there is no such block or file.
+ * Its faults name the file and the line (or the row). DEFAULT_COUNTRY ("+48", may be NULL) completes numbers
  * without one. Without a fault afterwards the directory is never NULL if it is configured. */
 struct directory *directory_new(const struct slice *slice, struct faults *faults);
 void directory_free(struct directory **d);

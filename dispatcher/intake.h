@@ -11,6 +11,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "dispatcher/digests.h"
 #include "dispatcher/queue.h"
 #include "dispatcher/rules.h"
 
@@ -19,7 +20,7 @@ struct intake;
 /* Binds ENDPOINT ("ipc:///run/bridgebell/events.ipc"). NULL with errno if it cannot. All that is given must
  * outlive it. */
 struct intake *intake_new(const char *endpoint, const struct slice *slice, struct store *store,
-                          struct rules *rules, struct queue *queue);
+                          struct rules *rules, struct queue *queue, struct digests *digests);
 /* Before queue_free and store_close; call intake_drain first, or units that are still with the store are
  * lost to it. Listeners keep what was not acknowledged. */
 void intake_free(struct intake **i);

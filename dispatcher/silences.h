@@ -3,8 +3,8 @@
  *
  * A silence is an expression on the event with an end and a comment; while it holds, what rules make of the
  * events that it matches is suppressed and counted. An opt-out is a number that no rule may ring. Both are
- * facts in the store ("silence:ID" with a JSON object, "optout:NUMBER"), so they survive restarts; this module
- * owns the compiled form in memory.
+ * facts in the store ("silence:ID" with a JSON object, "optout:NUMBER"), so they survive restarts; this
+ * module owns the compiled form in memory.
  */
 #ifndef DISPATCHER_SILENCES_H
 #define DISPATCHER_SILENCES_H
