@@ -12,7 +12,7 @@
 #include "core/log.h"
 #include "core/loop.h"
 #include "dispatcher/control.h"
-#include "dispatcher/control_send.h"
+#include "dispatcher/control_parts.h"
 #include "dispatcher/door.h"
 #include "dispatcher/senders.h"
 #include "dispatcher/tool.h"
@@ -111,6 +111,7 @@ static int begin_work(struct faults *faults)
 {
     struct control *p = &dispatcher.parts;
     p->queue = queue_new(p->slice, p->store);
+    p->silences = silences_new(p->store);
     if (open_sockets(p->slice, faults))
         return -1;
     store_on_health(p->store, on_health, NULL);
@@ -219,6 +220,7 @@ static void cleanup(void)
     senders_free(&dispatcher.senders);
     zsock_shutdown();
     queue_free(&p->queue);
+    silences_free(&p->silences);
     store_close(&p->store);
     rules_free(&p->rules);
 }
