@@ -6,12 +6,12 @@
 
 #include "core/alloc.h"
 #include "core/log.h"
+#include "core/phone.h"
 #include "core/str.h"
 #include "dispatcher/control_parts.h"
-#include "dispatcher/recipients.h"
 #include "proto/role.h"
 
-enum { NUMBER_MAX = 32 };
+enum { NUMBER_MAX = 32 }; /* masked */
 static const char silence_prefix[] = "silence:";
 static const char opt_out_prefix[] = "optout:";
 
@@ -296,15 +296,12 @@ void control_silence_expire(struct control *c, uint64_t id, const cJSON *request
 
 /* ---- opt-outs ---- */
 
-/* "+48 500-500-500" -> "+48500500500". False if it is no number. */
-static bool plain_number(const char *text, char out[NUMBER_MAX])
+/* NULL with E.164 in OUT; otherwise why it is no number. */
+static const char *plain_number(const struct control *c, const cJSON *item, char out[PHONE_SIZE])
 {
-    size_t len = 0;
-    for (; text && *text && len < NUMBER_MAX - 1; text++)
-        if (!strchr(" -()./", *text))
-            out[len++] = *text;
-    out[len] = '\0';
-    return text && !*text && recipients_is_number(out);
+    const char *text = cJSON_GetStringValue(item);
+    const char *country = slice_text(slice_find(c->slice, "numbers", NULL), "default_country", NULL);
+    return text ? phone_normalise(text, strlen(text), country, out) : "it is no text";
 }
 
 static const cJSON *numbers_of(const cJSON *request, size_t *count)
@@ -316,10 +313,10 @@ static const cJSON *numbers_of(const cJSON *request, size_t *count)
 }
 
 /* Answers and returns false if there is anything wrong with the numbers. */
-static bool check_numbers(uint64_t id, const cJSON *request)
+static bool check_numbers(const struct control *c, uint64_t id, const cJSON *request)
 {
     size_t count;
-    char number[NUMBER_MAX], error[128], masked[NUMBER_MAX];
+    char number[PHONE_SIZE], error[256], masked[NUMBER_MAX];
     const cJSON *at = numbers_of(request, &count);
     const char *comment = control_text(request, "comment");
     if (!count || count > CONTROL_NUMBERS_MAX) {
@@ -330,14 +327,15 @@ static bool check_numbers(uint64_t id, const cJSON *request)
         control_refuse(id, "the comment is longer than 1000 bytes, or no UTF-8", NULL);
         return false;
     }
-    for (size_t i = 0; i < count; i++, at = at->next)
-        if (!plain_number(cJSON_GetStringValue(at), number)) {
-            const char *word = cJSON_GetStringValue(at);
-            snprintf(error, sizeof error, "not a phone number: \"%s\"",
-                     str_mask_number(word ? word : "", masked, sizeof masked));
+    for (size_t i = 0; i < count; i++, at = at->next) {
+        const char *word = cJSON_GetStringValue(at), *why = plain_number(c, at, number);
+        if (why) {
+            snprintf(error, sizeof error, "not a phone number, \"%s\": %s",
+                     str_mask_number(word ? word : "", masked, sizeof masked), why);
             control_refuse(id, error, "numbers are written with country code, as in +48500500500");
             return false;
         }
+    }
     return true;
 }
 
@@ -377,14 +375,14 @@ static char *opt_out_text(const struct writing *w, int64_t now_ms)
 /* Those that change something. */
 static void change_opt_outs(struct control *c, uint64_t id, const cJSON *request, bool removes)
 {
-    if (!check_numbers(id, request))
+    if (!check_numbers(c, id, request))
         return;
     size_t count;
-    char number[NUMBER_MAX];
+    char number[PHONE_SIZE];
     const cJSON *at = numbers_of(request, &count);
     struct writing *w = writing_new(c, id, request, count);
     for (; at && count; at = at->next, count--) {
-        plain_number(cJSON_GetStringValue(at), number);
+        plain_number(c, at, number);
         if (silences_opted_out(c->silences, number) == removes)
             writing_add(w, opt_out_prefix, number, removes ? NULL : opt_out_text(w, store_now_ms(c->store)));
     }
