@@ -14,6 +14,7 @@
 #include "dispatcher/control.h"
 #include "dispatcher/control_send.h"
 #include "dispatcher/digests.h"
+#include "dispatcher/control_parts.h"
 #include "dispatcher/door.h"
 #include "dispatcher/senders.h"
 #include "dispatcher/tool.h"
@@ -114,6 +115,8 @@ static int begin_work(struct faults *faults)
     struct control *p = &dispatcher.parts;
     p->queue = queue_new(p->slice, p->store);
     dispatcher.digests = digests_new(p->store, p->rules, p->queue);
+    p->silences = silences_new(p->store);
+    rules_silences(p->rules, p->silences);
     if (open_sockets(p->slice, faults))
         return -1;
     store_on_health(p->store, on_health, NULL);
@@ -224,6 +227,7 @@ static void cleanup(void)
     zsock_shutdown();
     digests_free(&dispatcher.digests);
     queue_free(&p->queue);
+    silences_free(&p->silences);
     store_close(&p->store);
     rules_free(&p->rules);
 }
