@@ -61,7 +61,7 @@ static bool wrong(struct row *row, enum directory_column column, const char *why
 {
     char shown[SHOWN];
     const char *text = row->text[column];
-    if (phone_looks(text, strlen(text)))
+    if (phone_looks(text, strlen(text)) || (column == COLUMN_NUMBER && strpbrk(text, "0123456789")))
         str_mask_number(text, shown, sizeof shown);
     else
         snprintf(shown, sizeof shown, "%.40s%s", text, strlen(text) > 40 ? "…" : "");
