@@ -123,6 +123,7 @@ struct rules *rules_new(const struct slice *slice, struct faults *faults)
 {
     size_t faults_before = faults->count;
     struct rules *r = xcalloc(1, sizeof *r);
+    r->directory = directory_new(slice, faults);
     r->recipients = recipients_new(slice, r->directory, faults);
     r->noise = noise_new(slice, faults);
     r->prices = prices_new(slice, faults);
@@ -166,8 +167,20 @@ void rules_free(struct rules **p)
     noise_free(&r->noise);
     prices_free(&r->prices);
     rules_table_free(&r->names);
+    directory_free(&r->directory);
     expr_arena_free(&r->arena);
     free(r);
+}
+
+void rules_use_members(struct rules *r, struct members *members)
+{
+    r->members = members;
+}
+
+void rules_refresh(struct rules *r)
+{
+    if (directory_refresh(r->directory))
+        recipients_people_changed(r->recipients);
 }
 
 /* ---- matching ---- */
@@ -478,6 +491,7 @@ static cJSON *rule_status(const struct rule *rule)
 
 void rules_status(struct rules *r, cJSON *status)
 {
+    directory_status(r->directory, status);
     cJSON *list = cJSON_AddArrayToObject(status, "rules");
     size_t shown = 0;
     for (size_t i = 0; i < r->count && shown < SERIES_MAX; i++) {
@@ -529,6 +543,7 @@ static const struct {
 
 void rules_metrics(struct rules *r, struct buf *out)
 {
+    directory_metrics(r->directory, out);
     for (size_t s = 0; s < sizeof series / sizeof series[0]; s++) {
         uint64_t sum = 0;
         bool each = r->count <= SERIES_MAX;

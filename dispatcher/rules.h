@@ -1,9 +1,10 @@
 /*
  * The rules: which event rings whom with which words.
  *
- * Owns the compiled rules and recipients of one configuration, the index that finds the few rules an event
- * can match, and the interest derived from them. Immutable after rules_new but for its counters. Matching is
- * pure: same event, same decisions; nothing is sent or stored here. The slice must outlive the rules.
+ * Owns the compiled rules, recipients and directory of one configuration, the index that finds the few rules
+ * an event can match, and the interest derived from them. Immutable after rules_new but for its counters.
+ * Matching is pure: same event, same decisions; nothing is sent or stored here. The slice must outlive the
+ * rules.
  */
 #ifndef DISPATCHER_RULES_H
 #define DISPATCHER_RULES_H
@@ -11,6 +12,7 @@
 #include <cjson/cJSON.h>
 
 #include "dispatcher/expr/expr.h"
+#include "dispatcher/members.h"
 #include "dispatcher/store.h"
 #include "proto/wire.h"
 
@@ -23,6 +25,11 @@ struct rules *rules_new(const struct slice *slice, struct faults *faults);
 void rules_free(struct rules **r);
 /* Silences and opt-outs that hold from now on; NULL: none. They must outlive R. */
 void rules_silences(struct rules *r, struct silences *silences);
+
+/* Where members of containers are looked up; without it (or NULL) nobody knows any. */
+void rules_use_members(struct rules *r, struct members *members);
+/* Looks whether the directory's file changed; to be called every few seconds. */
+void rules_refresh(struct rules *r);
 
 /* Runs the rules on one event and appends a job (JOB_QUEUED, or an end state with its reason) to the list for
  * each rule and recipient; a recipient named twice by a rule counts once. Job ids are hashed with STORE_ID.
