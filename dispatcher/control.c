@@ -394,6 +394,7 @@ cJSON *control_status(struct control *c)
     add_store(c, status);
     queue_status(c->queue, status);
     rules_status(c->rules, status);
+    journal_status(c->journal, status);
     return status;
 }
 
@@ -460,6 +461,7 @@ void control_metrics(struct control *c, struct buf *out)
     print_store(c, out);
     queue_metrics(c->queue, out);
     rules_metrics(c->rules, out);
+    journal_metrics(c->journal, out);
 }
 
 /* ---- the table ---- */

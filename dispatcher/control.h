@@ -17,6 +17,7 @@ struct control {
     struct rules *rules;
     struct queue *queue;
     struct intake *intake;
+    struct journal *journal; /* NULL: none is kept */
     bool leaving; /* what changes something is refused */
 };
 
