@@ -269,6 +269,7 @@ struct store_expand {
     struct store_unit unit;
     int64_t row;
     struct hash_id parent;
+    const char *rule; /* the parent's */
     struct store_job *jobs;
     size_t jobs_count;
     bool end;

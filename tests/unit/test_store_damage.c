@@ -10,7 +10,7 @@
 
 #include "dispatcher/store_wal.h"
 
-enum { JOBS = 24, SENT = 6, LEASED = 4, FRAME = 4096 + 24 };
+enum { JOBS = 20, SENT = 6, LEASED = 4, FRAME = 4096 + 24 };
 
 /* A file in memory, to be hurt and put back. */
 struct image {
