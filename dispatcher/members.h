@@ -24,7 +24,7 @@ enum members_known {
 };
 
 struct members_list {
-    const char *const *users; /* users and managers, each once */
+    const char *const *users; /* users and managers, each once; the texts stand one behind the other */
     size_t count;
 };
 

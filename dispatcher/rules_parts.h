@@ -13,14 +13,14 @@ struct rule {
     struct expr *when;
     struct expr_requirements *needs;
     struct expr_template *message;
-    const struct numbers *to;
+    const struct audience *to;
     enum job_priority priority;
     int64_t expires_ms; /* 0: never */
     bool enabled;
     bool cancel_on_delete;
     /* since the start */
     uint64_t matched, jobs, failed, unrendered;
-    char *failure; /* words of the last failure of `when`; NULL: none */
+    char *failure; /* words of the last failure of `when` or `to`; NULL: none */
 };
 
 struct rules_index;
@@ -28,7 +28,10 @@ struct rules_index;
 struct rules {
     struct rule *list; /* in the order of the file */
     size_t count;
+    struct directory *directory; /* NULL: none is configured */
     struct recipients *recipients;
+    struct members *members;   /* NULL: nobody looks them up */
+    struct recipient_list who; /* of one rule and event */
     struct rules_index *index;
     struct expr_arena *arena; /* of one event */
     bool cancels;             /* some enabled rule wants its jobs cancelled with the item */

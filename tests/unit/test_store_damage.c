@@ -384,8 +384,9 @@ static void a_cut_database_is_damage(void **state)
         image_put(&im.db, size);
         fixture_open(&f);
         look(&f, &found);
-        assert_true(found.was_damaged);
-        send_everything(&f, true);
+        /* The second half of a page that holds nothing is no loss. */
+        assert_true(found.was_damaged || (size > im.db.size - 4096 && found.there == JOBS));
+        send_everything(&f, found.was_damaged);
         store_close(&f.store);
     }
     files_free(&im);
