@@ -403,6 +403,7 @@ cJSON *control_status(struct control *c)
     rules_status(c->rules, status);
     rules_noise_status(c->rules, c->store, status);
     silences_status(c->silences, store_now_ms(c->store), status);
+    journal_status(c->journal, status);
     return status;
 }
 
@@ -471,6 +472,7 @@ void control_metrics(struct control *c, struct buf *out)
     rules_metrics(c->rules, out);
     rules_noise_metrics(c->rules, c->store, out);
     silences_metrics(c->silences, store_now_ms(c->store), out);
+    journal_metrics(c->journal, out);
 }
 
 /* ---- the table ---- */

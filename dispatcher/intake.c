@@ -60,6 +60,7 @@ struct intake {
     struct rules *rules;
     struct queue *queue;
     struct digests *digests; /* NULL: nobody closes them */
+    struct journal *journal; /* NULL: none is kept */
     struct bridge *bridges;
     size_t bridges_count;
     struct session *sessions;
@@ -328,6 +329,7 @@ static void on_events(struct session *s, struct msg_fields *f)
             continue;
         }
         s->bridge->recovered += e.recovered;
+        journal_add(in->journal, &e);
         batch_add_event(b, &e, in->rules, store_identity(in->store), store_now_ms(in->store));
     }
     s->bridge->malformed += malformed;
@@ -423,6 +425,7 @@ static void send_interest(void *arg)
             continue;
         struct wire_interest interest = {0};
         rules_interest(in->rules, s->bridge->name, &interest);
+        interest.everything = interest.everything || journal_wants_all(in->journal);
         interest.number = in->interest_number;
         msg_begin(&in->out, WIRE_INTEREST, 2);
         msg_put_uint(&in->out, interest.number);
@@ -543,6 +546,11 @@ void intake_free(struct intake **p)
         free(in->bridges[i].name);
     free(in->bridges);
     free(in);
+}
+
+void intake_set_journal(struct intake *in, struct journal *journal)
+{
+    in->journal = journal;
 }
 
 void intake_drain(struct intake *in, void (*done)(void *arg), void *arg)

@@ -119,6 +119,7 @@ static int begin_work(struct faults *faults)
     rules_silences(p->rules, p->silences);
     if (open_sockets(p->slice, faults))
         return -1;
+    intake_set_journal(p->intake, p->journal);
     store_on_health(p->store, on_health, NULL);
     if (dispatcher.has_door)
         dispatcher.door = door_new(ROLE_DOOR_FD, &door_ops, p);
@@ -165,8 +166,10 @@ static int start(const struct slice *slice, const char *instance, bool has_door,
     struct control *p = &dispatcher.parts;
     p->slice = slice;
     p->rules = rules_new(slice, faults);
+    size_t faults_before = faults->count;
+    p->journal = journal_new(slice, faults);
     dispatcher.has_door = has_door;
-    return p->rules ? open_store(faults) : -1;
+    return p->rules && faults->count == faults_before ? open_store(faults) : -1;
 }
 
 static void leave_if_drained(void)
@@ -223,6 +226,7 @@ static void cleanup(void)
     if (p->store)
         store_finish(p->store);
     intake_free(&p->intake);
+    journal_free(&p->journal);
     senders_free(&dispatcher.senders);
     zsock_shutdown();
     digests_free(&dispatcher.digests);
