@@ -44,11 +44,18 @@ struct builder {
 
 /* ---- reading a rule ---- */
 
+/* A listener compares strings with what stands at a path, no numbers, and no members. */
+static bool of_words(const struct expr_requirement *need)
+{
+    return need->textual && !need->member;
+}
+
 /* The requirement on a variable itself; NULL if there is none. */
 static const struct expr_requirement *need_of(const struct rule *rule, size_t slot)
 {
     for (size_t i = 0; i < rule->needs->count; i++)
-        if (rule->needs->items[i].slot == slot && rule->needs->items[i].field_count == 0)
+        if (rule->needs->items[i].slot == slot && rule->needs->items[i].field_count == 0 &&
+            of_words(&rule->needs->items[i]))
             return &rule->needs->items[i];
     return NULL;
 }
@@ -65,6 +72,8 @@ static bool allows(const struct expr_requirement *need, const char *word)
 /* A listener knows the four names that the type table resolves, and members of `data` by one step. */
 static bool can_be_told(const struct expr_requirement *need)
 {
+    if (!of_words(need))
+        return false;
     switch (need->slot) {
     case EXPR_SLOT_DATA:
         return need->field_count == 1;
@@ -193,7 +202,7 @@ static const struct expr_requirement *container_need(const struct rule *rule, co
         bool named = need->slot == EXPR_SLOT_CONTAINER && need->field_count == 0;
         bool member = need->slot == EXPR_SLOT_DATA && need->field_count == 1 && type->container &&
                       strcmp(need->fields[0], type->container) == 0;
-        if (named || member)
+        if ((named || member) && of_words(need))
             return need;
     }
     return NULL;

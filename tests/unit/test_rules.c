@@ -312,7 +312,16 @@ static void random_atom(struct buf *b)
         else
             snprintf(values[i], sizeof values[i], "i%u", pick(IDS));
     }
-    switch (pick(7)) {
+    switch (pick(10)) {
+    case 7:
+        buf_addf(b, "'%s' in data.users", values[0]);
+        break;
+    case 8:
+        buf_addf(b, "data.users.exists(u, u in ['%s', '%s'])", values[0], values[1]);
+        break;
+    case 9:
+        buf_addf(b, "(data.n == %u || (%s == '%s' && !recovered))", pick(12), path, values[0]);
+        break;
     case 0:
         buf_addf(b, "%s in ['%s', '%s', '%s']", path, values[0], values[1], values[2]);
         break;
@@ -352,6 +361,7 @@ static void random_frame(struct buf *b)
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
         if (pick(3))
             buf_addf(b, ",\"%s\":\"i%u\"", members[i], pick(IDS));
+    buf_addf(b, ",\"users\":[\"i%u\",\"i%u\",3]", pick(IDS), pick(IDS));
     buf_addf(b, ",\"n\":%u,\"deep\":{\"id\":\"i%u\"}}}", pick(12), pick(IDS));
 }
 
