@@ -1,6 +1,7 @@
 #include "dispatcher/expr/lexer.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,6 +157,8 @@ static bool lex_decimal(struct lexer *lexer, struct token *token)
     } else {
         token->kind = TOKEN_LITERAL;
         token->value = expr_double(text_to_double(text));
+        if (isinf(token->value.as.real))
+            return node_fail(lexer, lexer->at, "this number does not fit into a double");
     }
     lexer->at += n;
     return true;
