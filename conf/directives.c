@@ -25,6 +25,11 @@ static const char *const http_schemes[] = {"https", "http", NULL};
 static const char *const ws_schemes[] = {"wss", "ws", NULL};
 static const char *const channel_words[] = {"thread", "store", "stream", "inbox", "kvdb", NULL};
 static const char *const priority_words[] = {"critical", "normal", "bulk", NULL};
+static const char *const mode_words[] = {"live", "shadow", NULL};
+static const char *const per_words[] = {"recipient", "rule", "person", NULL};
+static const char *const quiet_words[] = {"hold", "drop", "pass", NULL};
+static const char *const pass_words[] = {"none", "critical", "normal", "bulk", NULL};
+static const char *const journal_words[] = {"wanted", "all", "off", NULL};
 static const char *const provider_words[] = {"smsapi", "log", NULL};
 static const char *const format_words[] = {"logfmt", "json", NULL};
 static const char *const level_words[] = {"debug", "info", "warn", "error", NULL};
@@ -41,6 +46,12 @@ static const struct directive top_directives[] = {
      "set it "
      "where a new store must recognise what an older one has sent.",
      "production"},
+    {"language", CONF_NAME, 0, D, 2, 16, "en", NULL,
+     "Language of people of whom none is known: decides plural forms, names of days, and which of `messages` "
+     "is taken.",
+     "pl"},
+    {"zone", CONF_TEXT, 0, D, 1, 64, "\"UTC\"", NULL,
+     "Time zone of people of whom none is known, and of days and months of budgets.", "\"Europe/Warsaw\""},
 };
 
 static const struct directive bridge_directives[] = {
@@ -96,6 +107,71 @@ static const struct directive recipients_directives[] = {
     {"to", CONF_RECIPIENTS, REQ, D, 0, 0, NULL, NULL,
      "Phone numbers, in quotes and with a plus, and names of other recipients blocks.",
      "{ \"+48500500500\", \"+48500500501\" }"},
+    {"language", CONF_NAME, 0, D, 2, 16, NULL, NULL,
+     "Language of these people, unless the directory knows better.", "pl"},
+    {"zone", CONF_TEXT, 0, D, 1, 64, NULL, NULL, "Their time zone, unless the directory knows better.",
+     "\"Europe/Warsaw\""},
+    {"quiet_hours", CONF_TEXTS, 0, D, 1, 100, NULL, NULL,
+     "Times in which these people get no messages: days, hours or both.",
+     "{ \"mon-fri 22:00-07:00\", \"sat-sun\" }"},
+    {"quiet_action", CONF_WORD, 0, D, 0, 0, "hold", quiet_words,
+     "What becomes of messages in quiet hours: `hold` makes them one summary at the end, `drop` suppresses "
+     "them, `pass` lets them ring.",
+     "drop"},
+    {"quiet_pass", CONF_WORD, 0, D, 0, 0, "critical", pass_words,
+     "Rules of this priority or a higher one ring in quiet hours all the same.", "none"},
+    {"throttle", CONF_RATES, CONF_OFF, D, 1, 1000000, "off", NULL,
+     "Most messages to each of these people from all rules; what is beyond is suppressed.",
+     "\"5/15min, 30/d\""},
+    {"sms_per_day", CONF_NUMBER, 0, D, 1, 100000000, NULL, NULL,
+     "Budget of each of these people: messages on one day.", "20"},
+    {"sms_per_month", CONF_NUMBER, 0, D, 1, 100000000, NULL, NULL, "The same for a month.", "200"},
+    {"money_per_day", CONF_MONEY, 0, D, 1, 0, NULL, NULL,
+     "Budget of each of these people: price of a day's messages.", "\"2.00\""},
+    {"money_per_month", CONF_MONEY, 0, D, 1, 0, NULL, NULL, "The same for a month.", "\"20.00\""},
+};
+
+static const struct directive directory_directives[] = {
+    {"file", CONF_PATH, ENV, D, 0, 0, NULL, NULL,
+     "CSV file with a head line, or SQLite file with a table `people`: user_id, number, language, zone, "
+     "tags. "
+     "Read again when it changes.",
+     "\"/etc/bridgebell/people.csv\""},
+};
+
+static const struct directive numbers_directives[] = {
+    {"default_country", CONF_TEXT, 0, D, 2, 8, NULL, NULL,
+     "Country code of numbers that are written without one.", "\"+48\""},
+    {"allowed", CONF_TEXTS, 0, D, 2, 16, NULL, NULL,
+     "Prefixes that numbers must have. Numbers that come out of events are used only where this list has "
+     "their prefix.",
+     "{ \"+48\", \"+49\" }"},
+};
+
+static const struct directive prices_directives[] = {
+    {"currency", CONF_TEXT, 0, D, 1, 16, "\"PLN\"", NULL, "What the prices are in.", "\"EUR\""},
+    {"table", CONF_TEXTS, 0, D, 3, 64, NULL, NULL,
+     "Price of one part by the beginning of the number, the longest that fits; `*` is for all others.",
+     "{ \"+48: 0.09\", \"+49: 0.35\", \"*: 0.50\" }"},
+};
+
+static const struct directive limits_directives[] = {
+    {"person_caps", CONF_RATE, CONF_OFF, D, 1, 1000000, "\"120/h\"", NULL,
+     "Most messages to one person, whatever the rules; rules with `caps = off` do not count.", "\"60/h\""},
+    {"sms_per_day", CONF_NUMBER, 0, D, 1, 100000000, NULL, NULL,
+     "Budget of the whole installation: messages on one day of `zone`.", "1000"},
+    {"sms_per_month", CONF_NUMBER, 0, D, 1, 100000000, NULL, NULL, "The same for a month.", "10000"},
+    {"money_per_day", CONF_MONEY, 0, D, 1, 0, NULL, NULL,
+     "Budget of the whole installation: price of a day's messages.", "\"100.00\""},
+    {"money_per_month", CONF_MONEY, 0, D, 1, 0, NULL, NULL, "The same for a month.", "\"1000.00\""},
+    {"warn_at", CONF_NUMBER, 0, D, 1, 100, "75", NULL,
+     "Percentage of any budget from which on an alarm warns.", "80"},
+    {"digest_at", CONF_NUMBER, 0, D, 1, 100, "90", NULL,
+     "Percentage of any budget from which on messages are collected into digests; at 100 only critical rules "
+     "ring.",
+     "95"},
+    {"budget_digest", CONF_DURATION, 0, D, MINUTE, 7 * DAY, "1h", NULL, "How long such a digest collects.",
+     "2h"},
 };
 
 static const struct directive rule_directives[] = {
@@ -107,6 +183,61 @@ static const struct directive rule_directives[] = {
     {"message", CONF_TEMPLATE, REQ, D, 1, 10 * KIB, NULL, NULL,
      "Text of the message; `{{ … }}` inserts from the event.",
      "\"New message in thread {{ data.threadId }}\""},
+    {"messages", CONF_TEMPLATES, 0, D, 4, 10 * KIB, NULL, NULL,
+     "The message in other languages, each with the language in front; `message` is for all others.",
+     "{ \"pl: Nowa wiadomość w wątku {{ data.threadId }}\" }"},
+    {"transliterate", CONF_SWITCH, 0, D, 0, 0, "off", NULL,
+     "Write accented and other letters as plain ones where that saves a part.", "on"},
+    {"max_parts", CONF_NUMBER, 0, D, 1, 10, "10", NULL,
+     "Most parts of one message; a longer one is cut behind a word.", "2"},
+    {"mode", CONF_WORD, 0, D, 0, 0, "live", mode_words,
+     "`shadow` does everything but the sending: what would have been sent is counted and priced.", "shadow"},
+    {"max_age", CONF_DURATION, 0, D, 0, 30 * DAY, "0", NULL,
+     "Events older than this do not ring one by one but become one summary; 0 for no limit.", "30m"},
+    {"dedupe", CONF_DURATION, 0, D, 0, 30 * DAY, "0", NULL,
+     "The same message to the same person rings once in this time; 0 for no such window.", "10m"},
+    {"dedupe_key", CONF_TEMPLATE, 0, D, 1, 64 * KIB, NULL, NULL,
+     "Expression that says what is the same. Without it the text is.", "\"data.threadId\""},
+    {"throttle", CONF_RATES, CONF_OFF, D, 1, 1000000, "off", NULL,
+     "Most messages in these times; what is beyond is suppressed.", "\"1/min, 5/15min, 12/h\""},
+    {"throttle_per", CONF_WORD, 0, D, 0, 0, "recipient", per_words,
+     "Whether `throttle` counts for each recipient of the rule, for the rule in all (an event counts once, "
+     "whoever hears of it), or for each person over all rules that say so with the same rates.",
+     "rule"},
+    {"throttle_key", CONF_TEMPLATE, 0, D, 1, 64 * KIB, NULL, NULL,
+     "Expression whose every value is throttled by itself.", "\"author\""},
+    {"digest", CONF_DURATION, 0, D, 0, 30 * DAY, "0", NULL,
+     "Collect for so long from the first event on, then send one message with a count; 0 for none.", "15m"},
+    {"digest_key", CONF_TEMPLATE, 0, D, 1, 64 * KIB, NULL, NULL,
+     "Expression whose every value has a digest of its own.", "\"container\""},
+    {"digest_message", CONF_TEMPLATE, 0, D, 1, 10 * KIB, NULL, NULL,
+     "Text of a digest; sees `count`, `since`, `until`, `texts`, `rule`, `lang` and `zone`.",
+     "\"{{ count }} new messages since {{ date(since) }}\""},
+    {"digest_messages", CONF_TEMPLATES, 0, D, 4, 10 * KIB, NULL, NULL,
+     "The same in other languages, each with the language in front.",
+     "{ \"pl: {{ count }} {{ plural(count, 'nowa', 'nowe', 'nowych') }}\" }"},
+    {"quiet_hours", CONF_TEXTS, 0, D, 1, 100, NULL, NULL, "Times without messages: days, hours or both.",
+     "{ \"mon-fri 22:00-07:00\", \"sat-sun\" }"},
+    {"quiet_zone", CONF_TEXT, 0, D, 1, 64, NULL, NULL,
+     "Time zone of `quiet_hours`. Without it that of each person.", "\"Europe/Warsaw\""},
+    {"quiet_action", CONF_WORD, 0, D, 0, 0, "hold", quiet_words,
+     "What becomes of messages in quiet hours: `hold` makes them one summary at the end, `drop` suppresses "
+     "them, `pass` lets them ring.",
+     "drop"},
+    {"quiet_pass", CONF_WORD, 0, D, 0, 0, "critical", pass_words,
+     "Rules of this priority or a higher one ring in quiet hours all the same.", "none"},
+    {"storm", CONF_RATE, CONF_OFF, D, 1, 1000000, "off", NULL,
+     "Beyond this rate a person gets one message \"and N more\" instead of the rest.", "\"10/min\""},
+    {"storm_message", CONF_TEMPLATE, 0, D, 1, 10 * KIB, NULL, NULL,
+     "Text of that message; sees what `digest_message` sees.", "\"and {{ count }} more from {{ rule }}\""},
+    {"rule_caps", CONF_RATE, CONF_OFF, D, 1, 1000000, "\"600/h\"", NULL,
+     "Most messages of the rule in all; off where `caps` is.", "\"100/h\""},
+    {"sms_per_day", CONF_NUMBER, 0, D, 1, 100000000, NULL, NULL,
+     "Budget of the rule: messages on one day of `zone`.", "200"},
+    {"sms_per_month", CONF_NUMBER, 0, D, 1, 100000000, NULL, NULL, "The same for a month.", "2000"},
+    {"money_per_day", CONF_MONEY, 0, D, 1, 0, NULL, NULL,
+     "Budget of the rule: price of the messages of one day, by the block `prices`.", "\"20.00\""},
+    {"money_per_month", CONF_MONEY, 0, D, 1, 0, NULL, NULL, "The same for a month.", "\"200.00\""},
     {"from", CONF_SENDER_NAME, 0, D, 1, 16, NULL, NULL,
      "Sender name that the phone shows. Without it the provider block's.", "\"MyCompany\""},
     {"provider", CONF_NAME, 0, D, 1, 64, NULL, NULL,
@@ -167,6 +298,17 @@ static const struct directive dispatcher_directives[] = {
      "Largest size of the store's write-ahead log.", "16MiB"},
     {"min_free", CONF_SIZE, 0, D, 0, TIB, "64MiB", NULL,
      "Intake stops while the store's disk has less free space than this.", "64MiB"},
+    {"priority_weights", CONF_TEXTS, 0, D, 3, 32, "{ \"critical:16\", \"normal:4\", \"bulk:1\" }", NULL,
+     "How places are shared out when jobs of several priorities wait: that many of each in turn.",
+     "{ \"critical: 16\", \"normal: 4\", \"bulk: 1\" }"},
+    {"journal", CONF_WORD, 0, D, 0, 0, "wanted", journal_words,
+     "Which events are written to the journal, for `bridgebell replay` and `explain`: those that some rule "
+     "can want, all, or none.",
+     "all"},
+    {"journal_dir", CONF_PATH, ENV, D, 0, 0, NULL, NULL,
+     "Directory of the journal. Without it `journal` beside the store.", "\"/var/lib/bridgebell/journal\""},
+    {"journal_size", CONF_SIZE, 0, D, MIB, TIB, "256MiB", NULL,
+     "Most that the journal's files hold together; the oldest goes first.", "1GiB"},
     {"listen", CONF_TEXT, CONF_RESERVED, D, 0, 0, NULL, NULL,
      "senders on other hosts need keys, which this version does not have", NULL},
 };
@@ -200,6 +342,12 @@ const struct block_def conf_blocks[] = {
      "A PrivMX Bridge to watch; each has a listener process of its own.", "main"},
     {"provider", CONF_TITLE_NAME, BLOCK(provider_directives), "A way to send text messages.", "smsapi"},
     {"recipients", CONF_TITLE_NAME, BLOCK(recipients_directives), "A named group of people.", "oncall"},
+    {"directory", CONF_UNTITLED, BLOCK(directory_directives),
+     "Who is who: people by their user id at the Bridge.", NULL},
+    {"numbers", CONF_UNTITLED, BLOCK(numbers_directives),
+     "How phone numbers are read, and which may be rung.", NULL},
+    {"prices", CONF_UNTITLED, BLOCK(prices_directives), "What a message costs.", NULL},
+    {"limits", CONF_UNTITLED, BLOCK(limits_directives), "What holds for all rules together.", NULL},
     {"rule", CONF_TITLE_TEXT, BLOCK(rule_directives), "Which events ring whom, and with what words.",
      "lorem"},
     {"dispatcher", CONF_UNTITLED, BLOCK(dispatcher_directives), "The process that decides and queues.", NULL},
@@ -242,16 +390,28 @@ const char *directives_nearest(const struct block_def *block, const char *name)
 const char *directives_kind(const struct directive *d)
 {
     static const char *const names[CONF_KINDS] = {
-        [CONF_TEXT] = "text",           [CONF_TEMPLATE] = "text",
-        [CONF_NAME] = "name",           [CONF_SENDER_NAME] = "sender name",
-        [CONF_PATH] = "path",           [CONF_STORE] = "store",
-        [CONF_SECRET] = "secret",       [CONF_SECRET_FILE] = "path of a secret",
-        [CONF_URL] = "address",         [CONF_LISTEN] = "address:port or off",
-        [CONF_WORD] = "word",           [CONF_WORDS] = "list of words",
-        [CONF_TEXTS] = "list of texts", [CONF_RECIPIENTS] = "list of recipients",
-        [CONF_SWITCH] = "switch",       [CONF_NUMBER] = "number",
-        [CONF_DURATION] = "duration",   [CONF_SIZE] = "size",
+        [CONF_TEXT] = "text",
+        [CONF_TEMPLATE] = "text",
+        [CONF_NAME] = "name",
+        [CONF_SENDER_NAME] = "sender name",
+        [CONF_PATH] = "path",
+        [CONF_STORE] = "store",
+        [CONF_SECRET] = "secret",
+        [CONF_SECRET_FILE] = "path of a secret",
+        [CONF_URL] = "address",
+        [CONF_LISTEN] = "address:port or off",
+        [CONF_WORD] = "word",
+        [CONF_WORDS] = "list of words",
+        [CONF_TEXTS] = "list of texts",
+        [CONF_TEMPLATES] = "list of texts",
+        [CONF_RECIPIENTS] = "list of recipients",
+        [CONF_SWITCH] = "switch",
+        [CONF_NUMBER] = "number",
+        [CONF_DURATION] = "duration",
+        [CONF_SIZE] = "size",
         [CONF_RATE] = "rate",
+        [CONF_RATES] = "rates or off",
+        [CONF_MONEY] = "amount",
     };
     if (d->kind == CONF_RATE && (d->flags & CONF_OFF))
         return "rate or off";

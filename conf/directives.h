@@ -23,12 +23,15 @@ enum conf_kind {
     CONF_WORD,        /* one of `words` */
     CONF_WORDS,       /* a list of `words` */
     CONF_TEXTS,       /* a list of texts */
+    CONF_TEMPLATES,   /* a list of CONF_TEMPLATE */
     CONF_RECIPIENTS,  /* a list of phone numbers and names of recipients blocks */
     CONF_SWITCH,
     CONF_NUMBER,
     CONF_DURATION, /* min and max in milliseconds */
     CONF_SIZE,     /* min and max in bytes */
     CONF_RATE,     /* min and max are the bounds of the count */
+    CONF_RATES, /* several rates, which all hold; the slice has them as "COUNT/MILLISECONDSms …", or "off" */
+    CONF_MONEY, /* an amount with at most six decimals; the slice has millionths */
     CONF_KINDS
 };
 

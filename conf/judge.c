@@ -8,6 +8,8 @@
 #include "conf/environment.h"
 #include "conf/units.h"
 #include "core/alloc.h"
+#include "core/buf.h"
+#include "core/phone.h"
 #include "core/str.h"
 
 enum { WORD_SHOWN = 60, NAME_MAX_BYTES = 64, PATH_MAX_BYTES = 4096 };
@@ -21,14 +23,6 @@ struct judge {
     struct faults *faults;
 };
 
-static size_t count_digits(const char *text)
-{
-    size_t n = 0;
-    for (; *text; text++)
-        n += *text >= '0' && *text <= '9';
-    return n;
-}
-
 /* "`name`: `value`: expected ..."; a phone number is masked. */
 static bool wrong(struct judge *j, const char *text, const char *expected)
 {
@@ -38,7 +32,7 @@ static bool wrong(struct judge *j, const char *text, const char *expected)
     while (len && ((unsigned char)text[len] & 0xc0) == 0x80)
         len--;
     char *word = xstrndup(text, len);
-    if (j->d->kind == CONF_RECIPIENTS && count_digits(word) >= 7)
+    if (j->d->kind == CONF_RECIPIENTS && phone_looks(word, strlen(word)))
         str_mask_number(word, masked, sizeof masked);
     else
         snprintf(masked, sizeof masked, "%s", word);
@@ -262,21 +256,18 @@ static bool read_word(struct judge *j, const char *text, struct conf_value *v)
     return wrong(j, text, expected);
 }
 
-bool judge_is_number(const char *text)
-{
-    size_t digits = text[0] == '+' ? strspn(text + 1, "0123456789") : 0;
-    return digits >= 8 && digits <= 15 && text[1] != '0' && !text[1 + digits];
-}
-
+/* What a text names is decided where all names are known: in cross.c, and for expressions by the dispatcher.
+ */
 static bool read_recipient(struct judge *j, const char *text, struct conf_value *v)
 {
+    enum { RECIPIENT_BYTES = 10 * 1024 };
     (void)v;
-    if (judge_is_number(text))
+    size_t len = strnlen(text, RECIPIENT_BYTES + 1);
+    if (text[strspn(text, " \t\r\n")] && len <= RECIPIENT_BYTES)
         return true;
-    if (strpbrk(text, "+ ") || strspn(text, "0123456789()-. ") == strlen(text))
-        return wrong(j, text,
-                     "a phone number in quotes with a plus, country code and no spaces: \"+48500500500\"");
-    return is_name(text) || wrong(j, text, "a phone number in quotes or the name of a recipients block");
+    return wrong(
+        j, text,
+        "a phone number in quotes, the name of a recipients block, or an expression of at most 10 KiB");
 }
 
 /* ---- numbers ---- */
@@ -350,6 +341,38 @@ static bool read_rate(struct judge *j, const char *text, struct conf_value *v)
     return within(j, text, v->number);
 }
 
+static bool read_rates(struct judge *j, const char *text, struct conf_value *v)
+{
+    static const char expected[] = "rates such as 1/min, 5/15min, 12/h, or off";
+    enum { RATES_MAX = 8 };
+    struct buf all;
+    size_t count = 0;
+    bool good = true;
+    if (strcmp(text, "off") == 0)
+        return true;
+    buf_init(&all, 0);
+    for (const char *p = text; good && *p; count++) {
+        size_t len = strcspn(p, ", ");
+        char *one = xstrndup(p, len);
+        int64_t number = 0, per_ms = 0;
+        good = count < RATES_MAX && units_rate(one, &number, &per_ms) == 0 && number <= j->d->max;
+        buf_addf(&all, "%s%" PRId64 "/%" PRId64 "ms", count ? " " : "", number, per_ms);
+        free(one);
+        p += len;
+        p += strspn(p, ", ");
+    }
+    good = good && count > 0;
+    if (good)
+        v->text = xstrdup(buf_cstr(&all));
+    buf_free(&all);
+    return good || wrong(j, text, expected);
+}
+
+static bool read_money(struct judge *j, const char *text, struct conf_value *v)
+{
+    return units_money(text, &v->number) == 0 || wrong(j, text, "an amount such as 20 or 20.50");
+}
+
 /* Each reads a text into V, or says what is wrong with it and returns false. */
 static bool (*const readers[CONF_KINDS])(struct judge *, const char *, struct conf_value *) = {
     [CONF_TEXT] = read_text,         [CONF_TEMPLATE] = read_template,
@@ -361,12 +384,14 @@ static bool (*const readers[CONF_KINDS])(struct judge *, const char *, struct co
     [CONF_TEXTS] = read_text,        [CONF_RECIPIENTS] = read_recipient,
     [CONF_SWITCH] = read_switch,     [CONF_NUMBER] = read_number,
     [CONF_DURATION] = read_duration, [CONF_SIZE] = read_size,
-    [CONF_RATE] = read_rate,
+    [CONF_RATE] = read_rate,         [CONF_RATES] = read_rates,
+    [CONF_MONEY] = read_money,       [CONF_TEMPLATES] = read_template,
 };
 
 static bool is_list(const struct directive *d)
 {
-    return d->kind == CONF_WORDS || d->kind == CONF_TEXTS || d->kind == CONF_RECIPIENTS;
+    return d->kind == CONF_WORDS || d->kind == CONF_TEXTS || d->kind == CONF_TEMPLATES ||
+           d->kind == CONF_RECIPIENTS;
 }
 
 /* ---- environment ---- */

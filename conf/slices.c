@@ -8,6 +8,7 @@ static enum slice_kind kind_of(const struct directive *d)
 {
     switch (d->kind) {
     case CONF_NUMBER:
+    case CONF_MONEY:
     case CONF_DURATION:
     case CONF_SIZE:
     case CONF_SWITCH:
@@ -16,6 +17,7 @@ static enum slice_kind kind_of(const struct directive *d)
         return SLICE_RATE;
     case CONF_WORDS:
     case CONF_TEXTS:
+    case CONF_TEMPLATES:
     case CONF_RECIPIENTS:
         return SLICE_LIST;
     default:
@@ -35,8 +37,11 @@ static void add_setting(struct slice_block *to, const struct conf_value *v)
     if (kind != SLICE_LIST)
         return;
     s->list = xcalloc(v->count, sizeof *s->list);
-    for (; s->count < v->count; s->count++)
+    s->lines = xcalloc(v->count, sizeof *s->lines);
+    for (; s->count < v->count; s->count++) {
         s->list[s->count] = xstrdup(v->list[s->count]);
+        s->lines[s->count] = v->lines[s->count];
+    }
 }
 
 static bool role_gets(const struct block_def *def, unsigned role)

@@ -89,6 +89,23 @@ int units_rate(const char *text, int64_t *count, int64_t *per_ms)
     return 0;
 }
 
+int units_money(const char *text, int64_t *micro)
+{
+    enum { DECIMALS = 6 };
+    int64_t n, rest = 0;
+    if (digits(&text, &n) < 0 || n > INT64_MAX / 1000000 - 1)
+        return -1;
+    if (*text == '.') {
+        const char *from = ++text;
+        if (digits(&text, &rest) < 0 || text - from > DECIMALS)
+            return -1;
+        for (long i = text - from; i < DECIMALS; i++)
+            rest *= 10;
+    }
+    *micro = n * 1000000 + rest;
+    return *text ? -1 : 0;
+}
+
 int units_switch(const char *text, int64_t *on)
 {
     static const char *const words[] = {"off", "on", "no", "yes", "false", "true"};

@@ -16,6 +16,8 @@ int units_duration(const char *text, int64_t *ms);
 int units_size(const char *text, int64_t *bytes);
 /* 100/s 10/60s 60/h 5/15min: COUNT per PER_MS. Neither is 0. */
 int units_rate(const char *text, int64_t *count, int64_t *per_ms);
+/* 20 20.5 0.000001: in millionths; more decimals are refused. */
+int units_money(const char *text, int64_t *micro);
 /* on yes true, off no false. */
 int units_switch(const char *text, int64_t *on);
 

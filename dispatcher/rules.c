@@ -71,7 +71,7 @@ static void load_recipients(struct rules *r, struct rule *rule, struct faults *f
     if (!to || to->count == 0)
         faults_add(faults, b->file, b->line, "rule \"%s\" needs \"to\", a list of recipients", b->title);
     else
-        rule->to = recipients_expand(r->recipients, b, to, faults);
+        rule->to = recipients_audience(r->recipients, b, to, faults);
 }
 
 static const char *nearest_provider(const struct slice *slice, const char *word)
@@ -130,7 +130,7 @@ struct rules *rules_new(const struct slice *slice, struct faults *faults)
 {
     size_t faults_before = faults->count;
     struct rules *r = xcalloc(1, sizeof *r);
-    r->recipients = recipients_new(slice, faults);
+    r->recipients = recipients_new(slice, r->directory, faults);
     r->list = xcalloc(slice_count(slice, "rule") + 1, sizeof *r->list);
     for (const struct slice_block *b = NULL; (b = slice_next(slice, "rule", b));) {
         struct rule *rule = &r->list[r->count++];
@@ -161,6 +161,7 @@ void rules_free(struct rules **p)
     }
     free(r->list);
     recipients_free(&r->recipients);
+    recipient_list_free(&r->who);
     expr_arena_free(&r->arena);
     free(r);
 }
@@ -216,6 +217,20 @@ static void job_id(const struct match *m, const struct rule *rule, const char *n
         {m->event->key.bytes, sizeof m->event->key.bytes},
         {rule->name, strlen(rule->name)},
         {number, strlen(number)},
+    };
+    hash_id(parts, sizeof parts / sizeof parts[0], out);
+}
+
+/* Of somebody without a number; the user id tells them apart. */
+static void missing_id(const struct match *m, const struct rule *rule, const struct recipient_missing *who,
+                       struct hash_id *out)
+{
+    const struct hash_part parts[] = {
+        {m->store_id->bytes, sizeof m->store_id->bytes},
+        {m->event->key.bytes, sizeof m->event->key.bytes},
+        {rule->name, strlen(rule->name)},
+        {"(missing)", strlen("(missing)")},
+        {who->key, who->key_len},
     };
     hash_id(parts, sizeof parts / sizeof parts[0], out);
 }
@@ -278,29 +293,60 @@ static const char *render(struct match *m, struct rule *rule)
     return text + strspn(text, " \t\r\n\v\f");
 }
 
-static void make_jobs(struct match *m, struct rule *rule)
-{
-    const char *text = render(m, rule);
-    rule->matched++;
-    for (size_t i = 0; i < rule->to->count; i++) {
-        struct store_job *j = new_job(m->out);
-        fill_job(m, rule, rule->to->list[i], text, j);
-        if (!text[0]) {
-            j->state = JOB_SUPPRESSED;
-            j->reason = xstrdup("the message is empty");
-        }
-        rule->jobs++;
-    }
-}
-
-static void note_failure(struct rule *rule, struct expr_value failure)
+static void note_failure(struct rule *rule, const char *words, size_t len)
 {
     rule->failed++;
-    if (rule->failure && strlen(rule->failure) == failure.length &&
-        memcmp(rule->failure, failure.as.string, failure.length) == 0)
+    if (rule->failure && strlen(rule->failure) == len && memcmp(rule->failure, words, len) == 0)
         return;
     free(rule->failure);
-    rule->failure = xstrndup(failure.as.string, failure.length);
+    rule->failure = xstrndup(words, len);
+}
+
+static void suppress(struct store_job *j, enum store_why why, char *reason)
+{
+    (void)why;
+    j->state = JOB_SUPPRESSED;
+    j->reason = reason;
+}
+
+static void make_job(struct match *m, struct rule *rule, const struct recipient *to, const char *text)
+{
+    struct store_job *j = new_job(m->out);
+    fill_job(m, rule, to->number, text, j);
+    if (!text[0])
+        suppress(j, WHY_EMPTY, xstrdup("the message is empty"));
+    rule->jobs++;
+}
+
+/* Somebody who cannot be rung: a row without a number that says why. */
+static void make_missing(struct match *m, struct rule *rule, const struct recipient_missing *who)
+{
+    struct store_job *j = new_job(m->out);
+    fill_job(m, rule, "", "", j);
+    missing_id(m, rule, who, &j->id);
+    suppress(j, who->why, xasprintf("%s: %s", who->words, who->who));
+    rule->jobs++;
+}
+
+/* The people of a rule for this event. */
+static const struct recipient_list *who_of(struct match *m, struct rule *rule)
+{
+    struct recipient_list *who = &m->rules->who;
+    audience_resolve(rule->to, m->event, m->values, m->rules->members, m->rules->arena, who);
+    if (who->failure)
+        note_failure(rule, who->failure, strlen(who->failure));
+    return who;
+}
+
+static void make_jobs(struct match *m, struct rule *rule)
+{
+    const struct recipient_list *who = who_of(m, rule);
+    rule->matched++;
+    const char *text = who->count ? render(m, rule) : "";
+    for (size_t i = 0; i < who->count; i++)
+        make_job(m, rule, &who->list[i], text);
+    for (size_t i = 0; i < who->missing_count; i++)
+        make_missing(m, rule, &who->missing[i]);
 }
 
 static bool holds(struct match *m, struct rule *rule)
@@ -310,7 +356,7 @@ static bool holds(struct match *m, struct rule *rule)
     case EXPR_TRUE:
         return true;
     case EXPR_FAILED:
-        note_failure(rule, failure);
+        note_failure(rule, failure.as.string, failure.length);
         return false;
     default:
         return false;
@@ -353,7 +399,7 @@ static cJSON *rule_status(const struct rule *rule)
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "name", rule->name);
     cJSON_AddBoolToObject(o, "enabled", rule->enabled);
-    cJSON_AddNumberToObject(o, "recipients", (double)rule->to->count);
+    cJSON_AddNumberToObject(o, "recipients", (double)audience_fixed(rule->to));
     cJSON_AddNumberToObject(o, "matched", (double)rule->matched);
     cJSON_AddNumberToObject(o, "jobs", (double)rule->jobs);
     cJSON_AddNumberToObject(o, "errors", (double)rule->failed);

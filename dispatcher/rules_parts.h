@@ -13,7 +13,7 @@ struct rule {
     struct expr *when;
     struct expr_requirements *needs;
     struct expr_template *message;
-    const struct numbers *to;
+    const struct audience *to;
     enum job_priority priority;
     int64_t expires_ms; /* 0: never */
     bool enabled;
@@ -21,7 +21,7 @@ struct rule {
     uint64_t round; /* the index's: the last event that met this rule */
     /* since the start */
     uint64_t matched, jobs, failed, unrendered;
-    char *failure; /* words of the last failure of `when`; NULL: none */
+    char *failure; /* words of the last failure of `when` or `to`; NULL: none */
 };
 
 struct rules_index;
@@ -29,7 +29,10 @@ struct rules_index;
 struct rules {
     struct rule *list; /* in the order of the file */
     size_t count;
+    struct directory *directory; /* NULL: none is configured */
     struct recipients *recipients;
+    struct members *members;   /* NULL: nobody looks them up */
+    struct recipient_list who; /* of one rule and event */
     struct rules_index *index;
     struct expr_arena *arena; /* of one event */
     bool cancels;             /* some enabled rule wants its jobs cancelled with the item */

@@ -36,12 +36,33 @@ const char *const job_state_names[JOB_STATES + 1] = {[JOB_QUEUED] = "queued",
                                                      [JOB_DEAD] = "dead",
                                                      [JOB_DAMAGED] = "damaged"};
 
+const char *const store_why_names[WHY_COUNT + 1] = {
+    [WHY_NOTHING] = "rings",
+    [WHY_EMPTY] = "empty message",
+    [WHY_SILENCE] = "silence",
+    [WHY_OPT_OUT] = "opted out",
+    [WHY_UNKNOWN] = "unknown person",
+    [WHY_NUMBER] = "number",
+    [WHY_STALE] = "stale",
+    [WHY_DUPLICATE] = "duplicate",
+    [WHY_THROTTLE] = "throttle",
+    [WHY_QUIET] = "quiet hours",
+    [WHY_DIGEST] = "digest",
+    [WHY_STORM] = "storm",
+    [WHY_BUDGET] = "budget",
+    [WHY_CAPS] = "caps",
+    [WHY_SHADOW] = "shadow",
+};
+
 void store_job_free(struct store_job *j)
 {
     char *const texts[] = {j->bridge, j->rule, j->provider,  j->number, j->from,
                            j->text,   j->item, j->container, j->reason, j->provider_id};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free(texts[i]);
+    if (j->noise)
+        free(j->noise->context);
+    free(j->noise);
     memset(j, 0, sizeof *j);
 }
 
@@ -94,9 +115,44 @@ static void move_mark(struct store *s, const struct store_intake *in)
 
 /* ---- completion ---- */
 
+/* The loop's counts follow what is on disk. */
+static void tally_jobs(struct store *s, const struct store_job *jobs, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        tallies_add_job(&s->tallies, &jobs[i]);
+    tallies_saved(&s->tallies);
+}
+
+static void tally_unit(struct store *s, const struct store_unit *unit)
+{
+    if (unit->kind == STORE_INTAKE) {
+        const struct store_intake *in = (const struct store_intake *)unit;
+        for (size_t i = 0; i < in->count; i++) {
+            const struct store_decision *d = &in->decisions[i];
+            if (d->known == STORE_NEW && !d->try_only)
+                tally_jobs(s, d->jobs, d->jobs_count);
+        }
+    } else if (unit->kind == STORE_CLOSE && ((const struct store_close *)unit)->applied) {
+        tally_jobs(s, ((const struct store_close *)unit)->job, 1);
+    } else if (unit->kind == STORE_EXPAND && ((const struct store_expand *)unit)->applied) {
+        const struct store_expand *e = (const struct store_expand *)unit;
+        tally_jobs(s, e->jobs, e->jobs_count);
+        if (e->end)
+            tallies_add(&s->tallies, e->rule, e->why, 1, 0, 0);
+    }
+}
+
+const struct store_tally *store_tallies(struct store *s, size_t *count)
+{
+    *count = s->tallies.count;
+    return s->tallies.list;
+}
+
 static void complete(struct store *s, struct store_unit *unit)
 {
     enum store_status status = unit->status;
+    if (status == STORE_OK)
+        tally_unit(s, unit);
     if (status == STORE_OK && unit->kind == STORE_INTAKE)
         move_mark(s, (const struct store_intake *)unit);
     if (status == STORE_OK && unit->kind == STORE_FACT) {
@@ -233,6 +289,15 @@ static void load_facts(struct store *s)
         set_fact(s, (const char *)sqlite3_column_text(st, 0), (const char *)sqlite3_column_text(st, 1));
 }
 
+static void copy_tallies(struct store *s)
+{
+    for (size_t i = 0; i < s->db.tallies.count; i++) {
+        const struct store_tally *one = &s->db.tallies.list[i];
+        tallies_add(&s->tallies, one->rule, one->why, one->jobs, one->parts, one->price_micro);
+    }
+    tallies_saved(&s->tallies);
+}
+
 static int load_leased(struct store *s)
 {
     struct store_jobs jobs = {0};
@@ -345,6 +410,7 @@ static struct store *open_once(const struct slice *slice, bool *no_room, bool *r
         goto failed;
     begin_health(s);
     load_facts(s);
+    copy_tallies(s);
     if (load_leased(s) != SQLITE_OK || start_threads(s) != 0) {
         faults_add(faults, s->options.path, 0, "the store does not start: %s", sqlite3_errmsg(s->db.sql));
         goto failed;
@@ -398,6 +464,7 @@ static void free_store(struct store *s)
     for (size_t i = 0; i < s->leased_count; i++)
         store_job_free(&s->leased[i]);
     free(s->leased);
+    tallies_free(&s->tallies);
     store_space_free(&s->space);
     free(s->options.path);
     free(s->options.installation);

@@ -43,6 +43,77 @@ extern const char *const job_state_names[JOB_STATES + 1];
 
 enum job_priority { PRIORITY_CRITICAL, PRIORITY_NORMAL, PRIORITY_BULK };
 
+/* ---- noise control ----
+ * What stands between an event that matched and a message that rings. It is decided with the event, in the
+ * same transaction, on rows: so it survives restarts and holds for an event that comes twice. A job that a
+ * gate refuses is inserted as JOB_SUPPRESSED, or joins a digest and is inserted as JOB_MERGED. */
+enum store_gate_kind {
+    GATE_WINDOW, /* once in PER_MS */
+    GATE_RATE,   /* at most LIMIT in any PER_MS */
+    GATE_BUDGET, /* at most LIMIT of amounts in a period, which is a part of the key */
+};
+
+/* Why a job was suppressed or merged; the names are words for people, logs and metrics. */
+enum store_why {
+    WHY_NOTHING,
+    WHY_EMPTY,     /* the message is empty */
+    WHY_SILENCE,   /* an operator's silence */
+    WHY_OPT_OUT,   /* the person does not want messages */
+    WHY_UNKNOWN,   /* nobody in the directory, or no such member */
+    WHY_NUMBER,    /* no number, or one that may not be rung */
+    WHY_STALE,     /* older than max_age */
+    WHY_DUPLICATE, /* dedupe */
+    WHY_THROTTLE,
+    WHY_QUIET, /* quiet hours */
+    WHY_DIGEST,
+    WHY_STORM,
+    WHY_BUDGET,
+    WHY_CAPS,
+    WHY_SHADOW,
+    WHY_COUNT
+};
+extern const char *const store_why_names[WHY_COUNT + 1];
+
+struct store_gate {
+    enum store_gate_kind kind;
+    enum store_why why; /* what a refusal is called */
+    bool shared;        /* asked once for an event and a rule, whatever the number of recipients */
+    bool merges;        /* a refused job joins the digest of WHY instead of being suppressed */
+    struct hash_id key;
+    char name[96]; /* for people: "60/h to one person"; no number, no text */
+    int64_t limit, per_ms;
+    /* GATE_BUDGET */
+    int64_t amount; /* 1, or the price in millionths */
+    int warn_percent, digest_percent;
+    int64_t ends_ms; /* of the period, on the store's clock */
+    bool critical;   /* of a critical rule: never refused, only counted */
+    /* result */
+    int64_t used; /* GATE_BUDGET: afterwards */
+    bool warned;  /* this job took it past warn_percent */
+};
+
+/* A digest that a job joins: the open one of KEY, or a new one that closes at DUE_MS. */
+struct store_merge {
+    enum store_why why; /* WHY_NOTHING: none */
+    struct hash_id key;
+    int64_t due_ms;
+};
+
+struct store_noise {
+    bool shadow;                      /* everything but the sending; keys differ from those of live rules */
+    struct store_merge merge;         /* joined if no window refuses, before any rate is asked */
+    struct store_merge storm, budget; /* joined where a gate that merges refuses */
+    char *context; /* JSON for the digest's closing: {"lang","zone","user","group"}; NULL: nothing to say */
+    /* result, valid once the unit is complete */
+    enum store_why why;    /* WHY_NOTHING: it rings */
+    bool counted_only;     /* no row: beyond the number of suppressed jobs kept per rule and hour */
+    size_t refused_by;     /* index of the gate that refused; SIZE_MAX: none did */
+    struct hash_id digest; /* that it joined */
+    bool opened;           /* it is the first of its digest */
+    size_t count;
+    struct store_gate gates[];
+};
+
 /* One job = one row. Strings are NUL-terminated and belong to the struct (store_job_free). */
 struct store_job {
     int64_t row; /* 0 before insertion */
@@ -70,12 +141,16 @@ struct store_job {
     char *reason; /* why it stands where it stands; NULL: nothing to say */
     int32_t code; /* the provider's last code */
     char *provider_id;
-    int64_t points_micro; /* -1: unknown */
-    int32_t parts;        /* -1: unknown */
-    bool inferred;        /* sent by inference: "already sent" for a generation of unknown outcome */
-    uint64_t received_ns; /* in memory only: when the listener got the event, monotonic; 0: not known */
-    bool gone;            /* result of an intake: its item was deleted before, it is JOB_CANCELLED */
+    int64_t points_micro;      /* -1: unknown */
+    int32_t parts;             /* reckoned before sending, then the provider's; -1: unknown */
+    int64_t price_micro;       /* reckoned before sending, in millionths of the currency; -1: unknown */
+    bool inferred;             /* sent by inference: "already sent" for a generation of unknown outcome */
+    uint64_t received_ns;      /* in memory only: when the listener got the event, monotonic; 0: not known */
+    bool gone;                 /* result of an intake: its item was deleted before, it is JOB_CANCELLED */
+    struct store_noise *noise; /* in memory only: what it must pass when it is inserted; NULL: nothing */
 };
+/* Room for COUNT gates, all zero. */
+struct store_noise *store_noise_new(size_t count);
 void store_job_free(struct store_job *j); /* frees the strings, not the struct */
 
 enum store_status { STORE_OK, STORE_FULL, STORE_FAILED };
@@ -87,6 +162,10 @@ enum store_kind {
     STORE_LIST,    /* read jobs */
     STORE_CANCEL,  /* cancel, retry or otherwise move jobs by hand */
     STORE_FACT,    /* write a fact */
+    STORE_DIGESTS, /* freeze and read digests that are due */
+    STORE_CLOSE,   /* give a frozen digest its text and queue it, or suppress it */
+    STORE_PARENTS, /* read held parents: events whose recipients were to be looked up */
+    STORE_EXPAND,  /* insert what a parent leads to, and end it */
     STORE_KINDS
 };
 
@@ -115,6 +194,9 @@ struct store_decision {
                                  itself tell of the deletion: they are inserted with keep_on_delete */
     const char *type;
     int64_t event_ms;
+    const void *packed; /* the event, for the parents among the jobs; NULL if there are none */
+    size_t packed_len;
+    bool try_only; /* nothing of this decision is kept: it is taken back once its results are known */
     struct store_job
         *jobs; /* state JOB_QUEUED, JOB_LEASED (attempt 1), or an end state such as JOB_SUPPRESSED */
     size_t jobs_count;
@@ -132,6 +214,77 @@ struct store_intake {
     /* result: jobs got their row; state JOB_CANCELLED where the item was deleted before; row 0 where the id
      * was there already */
     size_t cancelled; /* jobs that deletions of this unit cancelled */
+};
+
+/* ---- digests ---- */
+enum { STORE_DIGEST_TEXTS = 5, STORE_DIGESTS_MAX = 100 };
+struct store_digest {
+    struct store_job job; /* JOB_HELD, its text empty */
+    enum store_why why;
+    bool shadow;
+    int64_t count;
+    int64_t since_ms, until_ms;      /* Bridge times of its earliest and latest event */
+    char *texts[STORE_DIGEST_TEXTS]; /* of the latest events, the latest first */
+    size_t texts_count;
+    char *context; /* of its first job */
+};
+/* Freezes up to STORE_DIGESTS_MAX digests that are due and gives them; a frozen one takes no more events and
+ * is given again until it is closed. */
+struct store_digests {
+    struct store_unit unit;
+    struct store_digest *list; /* result; store_digests_clear */
+    size_t count;
+    int64_t next_due_in_ms; /* when the next one is due; -1: none is open */
+};
+void store_digests_clear(struct store_digests *d);
+/* JOB has the row and id of the digest's held job, and its final text, parts, price, and gates (rates and
+ * budgets; no windows, no digests). One that a rate refuses stays frozen and is due again when that has room.
+ * State JOB_SUPPRESSED ends it as such. */
+struct store_close {
+    struct store_unit unit;
+    struct store_job *job;
+    bool shadow;
+    bool applied, postponed; /* result */
+};
+
+/* ---- parents ---- */
+/* A job of a decision that is JOB_HELD with an empty number is a parent: the event of the decision is kept
+ * with it. Its rule and event lead to children once the members of its container are known. */
+struct store_parent {
+    struct store_job job;
+    unsigned char *packed; /* the event */
+    size_t packed_len;
+};
+struct store_parents {
+    struct store_unit unit;
+    int64_t after_row;         /* in order of rows, those behind this one */
+    size_t limit;              /* at most and, if 0, 100 */
+    struct store_parent *list; /* result; store_parents_clear */
+    size_t count;
+};
+void store_parents_clear(struct store_parents *p);
+/* Inserts JOBS as an intake does, and ends the parent as JOB_MERGED, or with END as JOB_SUPPRESSED, for
+ * REASON. Nothing happens if the parent is not held any more (cancelled, expired). */
+struct store_expand {
+    struct store_unit unit;
+    int64_t row;
+    struct hash_id parent;
+    const char *rule; /* the parent's */
+    struct store_job *jobs;
+    size_t jobs_count;
+    bool end;
+    enum store_why why; /* with END, for the counts */
+    const char *reason;
+    bool applied; /* result; jobs got their rows and results as in an intake */
+};
+
+/* ---- counts by reason ---- */
+/* What was suppressed and merged since the store was made, by rule and reason; WHY_NOTHING counts what was
+ * let through. Of shadow rules only WHY_SHADOW counts what would have rung. */
+struct store_tally {
+    char *rule;
+    enum store_why why;
+    int64_t jobs, parts, price_micro;
 };
 
 /* ---- changes ---- */
@@ -262,8 +415,14 @@ int64_t store_clock_behind_ms(struct store *s);
 int64_t store_mark_ms(struct store *s, const char *bridge);
 /* Value of a fact as of the last completed unit; NULL if none. Valid until the next loop pass. */
 const char *store_fact(struct store *s, const char *name);
+/* The facts whose names begin with PREFIX, one a call, in no order; NULL when there are no more. *CURSOR is 0
+ * for the first. Name and value are valid until the next loop pass; nothing is to be written in between. */
+const char *store_fact_next(struct store *s, const char *prefix, size_t *cursor, const char **value);
 /* Jobs that were leased when the last dispatcher went; given once, at start. Free each and the array. */
 struct store_job *store_take_leased(struct store *s, size_t *count);
+
+/* The counts of all rules as of the last completed unit; valid until the next loop pass. */
+const struct store_tally *store_tallies(struct store *s, size_t *count);
 
 void store_submit(struct store *s, struct store_unit *unit);
 /* Completes what was submitted (their `done` run in here) and flushes; nothing is taken any more, the lock is

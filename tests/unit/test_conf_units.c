@@ -69,6 +69,11 @@ static const struct sample switches[] = {
     {"on", 1}, {"yes", 1}, {"true", 1}, {"off", 0}, {"no", 0}, {"false", 0}, {"On", -1}, {"1", -1}, {"", -1},
 };
 
+static const struct sample amounts[] = {
+    {"20", 20000000}, {"0.09", 90000}, {"20.50", 20500000}, {"0.000001", 1}, {"0.0000001", -1}, {"1.", -1},
+    {".5", -1},       {"1,5", -1},     {"-1", -1},          {"", -1},        {"1.5 PLN", -1},
+};
+
 static const struct {
     const char *text;
     int64_t count, per_ms; /* count 0: refused */
@@ -113,6 +118,7 @@ static void every_unit(void **state)
     CHECK(sizes, units_size);
     CHECK(numbers, units_number);
     CHECK(switches, units_switch);
+    CHECK(amounts, units_money);
 }
 
 static void every_rate(void **state)

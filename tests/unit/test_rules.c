@@ -237,7 +237,7 @@ static void faults_name_the_place(void **state)
         {"channel == 'thread' &&\n  data.x = 1", "oncall", "x", NULL, 12, "^"},
         {"chanel == 'thread'", "oncall", "x", NULL, 11, "channel"},
         {"true", "oncal", "x", NULL, 12, "oncall"},
-        {"true", "+48", "x", NULL, 12, "not a number"},
+        {"true", "+48", "x", NULL, 12, "8 to 15 digits"},
         {"true", "oncall", "a {{ data. }}", NULL, 13, "^"},
         {"true", "oncall", "x", "frst", 14, "first"},
     };
