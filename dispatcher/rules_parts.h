@@ -24,6 +24,7 @@ struct rule {
     int64_t expires_ms; /* 0: never */
     bool enabled;
     bool cancel_on_delete;
+    uint64_t round; /* the index's: the last event that met this rule */
     /* since the start */
     uint64_t matched, jobs, failed, unrendered;
     struct rule_told {
@@ -76,15 +77,14 @@ void rules_own_messages(struct rules *r);
 void rules_warn_budget(struct rules *r, const struct store_gate *gate);
 
 /* ---- rules_index.c ---- */
-/* Finds the rules that an event can match: each has at most one key, a path and the values it may have there,
- * chosen so that few rules share it. */
+/* Finds the rules that an event can match: each has a key, a path and the values it may have there, chosen so
+ * that few rules share it; or a key for each side of an ||; or none, and is tried for every event. */
 struct rules_index *rules_index_new(const struct rules *r);
 void rules_index_free(struct rules_index **x);
 typedef void rules_index_fn(void *arg, struct rule *rule);
 /* Calls FN, once each and in no order, for every enabled rule that may be true for an event with these
  * values. */
-void rules_index_find(const struct rules_index *x, const struct expr_value *values, rules_index_fn *fn,
-                      void *arg);
+void rules_index_find(struct rules_index *x, const struct expr_value *values, rules_index_fn *fn, void *arg);
 /* How telling a path is by its kind; the higher the better: ids before types before channels. */
 int rules_path_rank(const struct expr_requirement *need);
 
