@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conf/judge.h"
 #include "conf/scan.h"
 #include "conf/secrets.h"
 #include "core/alloc.h"
 #include "core/buf.h"
+#include "core/phone.h"
 #include "core/str.h"
 
 enum { GROUP_DEPTH_MAX = 32 };
@@ -149,17 +149,53 @@ static void check_pairs(struct cross *x, const struct conf_block *b)
 
 /* ---- references ---- */
 
+static bool is_number(const char *word)
+{
+    return phone_looks(word, strlen(word));
+}
+
+static void check_number(struct cross *x, const struct conf_value *v, size_t i)
+{
+    const struct conf_block *numbers = model_next(x->c, directives_block("numbers"), NULL);
+    const char *word = v->list[i];
+    char number[PHONE_SIZE], shown[64];
+    const char *why =
+        phone_normalise(word, strlen(word), model_text(x->c, numbers, "default_country"), number);
+    if (why)
+        faults_add(x->faults, v->file->name, v->lines[i], "`to`: `%s`: %s",
+                   str_mask_number(word, shown, sizeof shown), why);
+}
+
+/* True for what cannot be a slip of a block's name: the dispatcher compiles it and says what is wrong. */
+static bool may_be_expression(const char *word)
+{
+    static const char *const names[] = {"channel",   "type", "data",   "time",      "bridge", "context",
+                                        "container", "item", "author", "recovered", NULL};
+    size_t len = strcspn(word, ".");
+    if (word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")])
+        return true;
+    for (size_t i = 0; names[i]; i++)
+        if (strlen(names[i]) == len && strncmp(word, names[i], len) == 0)
+            return true;
+    return false;
+}
+
 static void check_recipients_exist(struct cross *x, const struct conf_block *b)
 {
     const struct block_def *groups = directives_block("recipients");
     const struct directive *to = directives_find(b->def, "to");
     const struct conf_value *v = to ? model_given(b, to) : NULL;
     for (size_t i = 0; v && i < v->count && x->faults->count < SCAN_FAULTS_MAX; i++) {
-        if (judge_is_number(v->list[i]) || find(x, groups, v->list[i]))
+        if (find(x, groups, v->list[i]))
+            continue;
+        if (is_number(v->list[i]))
+            check_number(x, v, i);
+        if (is_number(v->list[i]) || may_be_expression(v->list[i]))
             continue;
         char *hint = suggestion(x, groups, v->list[i]);
         faults_add(x->faults, v->file->name, v->lines[i],
-                   "`to`: `%s`: expected a phone number in quotes or the name of a recipients block%s",
+                   "`to`: `%s`: expected a phone number in quotes, the name of a recipients block or an "
+                   "expression%s",
                    v->list[i], hint);
         free(hint);
     }
@@ -210,7 +246,7 @@ static void walk_group(struct cross *x, const struct conf_block *b)
     *state = 1;
     x->path[x->depth++] = b;
     for (size_t i = 0; v && i < v->count && x->faults->count < SCAN_FAULTS_MAX; i++) {
-        const struct conf_block *inner = judge_is_number(v->list[i]) ? NULL : find(x, b->def, v->list[i]);
+        const struct conf_block *inner = find(x, b->def, v->list[i]);
         if (inner)
             walk_group(x, inner);
     }

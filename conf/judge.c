@@ -9,6 +9,7 @@
 #include "conf/units.h"
 #include "core/alloc.h"
 #include "core/buf.h"
+#include "core/phone.h"
 #include "core/str.h"
 
 enum { WORD_SHOWN = 60, NAME_MAX_BYTES = 64, PATH_MAX_BYTES = 4096 };
@@ -22,14 +23,6 @@ struct judge {
     struct faults *faults;
 };
 
-static size_t count_digits(const char *text)
-{
-    size_t n = 0;
-    for (; *text; text++)
-        n += *text >= '0' && *text <= '9';
-    return n;
-}
-
 /* "`name`: `value`: expected ..."; a phone number is masked. */
 static bool wrong(struct judge *j, const char *text, const char *expected)
 {
@@ -39,7 +32,7 @@ static bool wrong(struct judge *j, const char *text, const char *expected)
     while (len && ((unsigned char)text[len] & 0xc0) == 0x80)
         len--;
     char *word = xstrndup(text, len);
-    if (j->d->kind == CONF_RECIPIENTS && count_digits(word) >= 7)
+    if (j->d->kind == CONF_RECIPIENTS && phone_looks(word, strlen(word)))
         str_mask_number(word, masked, sizeof masked);
     else
         snprintf(masked, sizeof masked, "%s", word);
@@ -263,21 +256,18 @@ static bool read_word(struct judge *j, const char *text, struct conf_value *v)
     return wrong(j, text, expected);
 }
 
-bool judge_is_number(const char *text)
-{
-    size_t digits = text[0] == '+' ? strspn(text + 1, "0123456789") : 0;
-    return digits >= 8 && digits <= 15 && text[1] != '0' && !text[1 + digits];
-}
-
+/* What a text names is decided where all names are known: in cross.c, and for expressions by the dispatcher.
+ */
 static bool read_recipient(struct judge *j, const char *text, struct conf_value *v)
 {
+    enum { RECIPIENT_BYTES = 10 * 1024 };
     (void)v;
-    if (judge_is_number(text))
+    size_t len = strnlen(text, RECIPIENT_BYTES + 1);
+    if (text[strspn(text, " \t\r\n")] && len <= RECIPIENT_BYTES)
         return true;
-    if (strpbrk(text, "+ ") || strspn(text, "0123456789()-. ") == strlen(text))
-        return wrong(j, text,
-                     "a phone number in quotes with a plus, country code and no spaces: \"+48500500500\"");
-    return is_name(text) || wrong(j, text, "a phone number in quotes or the name of a recipients block");
+    return wrong(
+        j, text,
+        "a phone number in quotes, the name of a recipients block, or an expression of at most 10 KiB");
 }
 
 /* ---- numbers ---- */

@@ -14,9 +14,6 @@ int judge_setting(const struct scan *s, const struct scan_setting *setting, cons
 /* D's default; OUT->directive stays NULL if it has none. */
 void judge_default(const struct directive *d, struct conf_value *out);
 
-/* True for "+" and 8 to 15 digits of which the first is not 0 (E.164). */
-bool judge_is_number(const char *text);
-
 /* D's bounds for people, "1 to 100"; empty if it has none. */
 const char *judge_bounds(const struct directive *d, char *out, size_t size);
 

@@ -37,8 +37,11 @@ static void add_setting(struct slice_block *to, const struct conf_value *v)
     if (kind != SLICE_LIST)
         return;
     s->list = xcalloc(v->count, sizeof *s->list);
-    for (; s->count < v->count; s->count++)
+    s->lines = xcalloc(v->count, sizeof *s->lines);
+    for (; s->count < v->count; s->count++) {
         s->list[s->count] = xstrdup(v->list[s->count]);
+        s->lines[s->count] = v->lines[s->count];
+    }
 }
 
 static bool role_gets(const struct block_def *def, unsigned role)

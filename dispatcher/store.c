@@ -36,42 +36,46 @@ const char *const job_state_names[JOB_STATES + 1] = {[JOB_QUEUED] = "queued",
                                                      [JOB_DEAD] = "dead",
                                                      [JOB_DAMAGED] = "damaged"};
 
+const char *const store_why_names[WHY_COUNT + 1] = {
+    [WHY_NOTHING] = "rings",
+    [WHY_EMPTY] = "empty message",
+    [WHY_SILENCE] = "silence",
+    [WHY_OPT_OUT] = "opted out",
+    [WHY_UNKNOWN] = "unknown person",
+    [WHY_NUMBER] = "number",
+    [WHY_STALE] = "stale",
+    [WHY_DUPLICATE] = "duplicate",
+    [WHY_THROTTLE] = "throttle",
+    [WHY_QUIET] = "quiet hours",
+    [WHY_DIGEST] = "digest",
+    [WHY_STORM] = "storm",
+    [WHY_BUDGET] = "budget",
+    [WHY_CAPS] = "caps",
+    [WHY_SHADOW] = "shadow",
+};
+
 void store_job_free(struct store_job *j)
 {
     char *const texts[] = {j->bridge, j->rule, j->provider,  j->number, j->from,
                            j->text,   j->item, j->container, j->reason, j->provider_id};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free(texts[i]);
+    if (j->noise)
+        free(j->noise->context);
+    free(j->noise);
     memset(j, 0, sizeof *j);
 }
 
 /* ---- the loop's copy of the facts; a mark is the fact "mark:<bridge>" ---- */
 
-static struct store_fact_entry *find_fact(struct store *s, const char *name)
-{
-    for (size_t i = 0; i < s->facts_count; i++)
-        if (strcmp(s->facts[i].name, name) == 0)
-            return &s->facts[i];
-    return NULL;
-}
-
-static void set_fact(struct store *s, const char *name, const char *value)
-{
-    struct store_fact_entry *entry = find_fact(s, name);
-    char *copy = value ? xstrdup(value) : NULL;
-    if (entry) {
-        free(entry->value);
-        entry->value = copy;
-    } else if (copy) {
-        s->facts = xreallocarray(s->facts, s->facts_count + 1, sizeof *s->facts);
-        s->facts[s->facts_count++] = (struct store_fact_entry){xstrdup(name), copy};
-    }
-}
-
 const char *store_fact(struct store *s, const char *name)
 {
-    const struct store_fact_entry *entry = find_fact(s, name);
-    return entry ? entry->value : NULL;
+    return facts_get(s->facts, name);
+}
+
+const char *store_fact_next(struct store *s, const char *prefix, size_t *cursor, const char **value)
+{
+    return facts_next(s->facts, prefix, cursor, value);
 }
 
 int64_t store_mark_ms(struct store *s, const char *bridge)
@@ -88,20 +92,55 @@ static void move_mark(struct store *s, const struct store_intake *in)
         return;
     char value[32], *name = xasprintf("mark:%s", in->bridge);
     sqlite3_snprintf(sizeof value, value, "%lld", (long long)in->mark_ms);
-    set_fact(s, name, value);
+    facts_set(s->facts, name, value);
     free(name);
 }
 
 /* ---- completion ---- */
 
+/* The loop's counts follow what is on disk. */
+static void tally_jobs(struct store *s, const struct store_job *jobs, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        tallies_add_job(&s->tallies, &jobs[i]);
+    tallies_saved(&s->tallies);
+}
+
+static void tally_unit(struct store *s, const struct store_unit *unit)
+{
+    if (unit->kind == STORE_INTAKE) {
+        const struct store_intake *in = (const struct store_intake *)unit;
+        for (size_t i = 0; i < in->count; i++) {
+            const struct store_decision *d = &in->decisions[i];
+            if (d->known == STORE_NEW && !d->try_only)
+                tally_jobs(s, d->jobs, d->jobs_count);
+        }
+    } else if (unit->kind == STORE_CLOSE && ((const struct store_close *)unit)->applied) {
+        tally_jobs(s, ((const struct store_close *)unit)->job, 1);
+    } else if (unit->kind == STORE_EXPAND && ((const struct store_expand *)unit)->applied) {
+        const struct store_expand *e = (const struct store_expand *)unit;
+        tally_jobs(s, e->jobs, e->jobs_count);
+        if (e->end)
+            tallies_add(&s->tallies, e->rule, e->why, 1, 0, 0);
+    }
+}
+
+const struct store_tally *store_tallies(struct store *s, size_t *count)
+{
+    *count = s->tallies.count;
+    return s->tallies.list;
+}
+
 static void complete(struct store *s, struct store_unit *unit)
 {
     enum store_status status = unit->status;
+    if (status == STORE_OK)
+        tally_unit(s, unit);
     if (status == STORE_OK && unit->kind == STORE_INTAKE)
         move_mark(s, (const struct store_intake *)unit);
     if (status == STORE_OK && unit->kind == STORE_FACT) {
         const struct store_fact *fact = (const struct store_fact *)unit;
-        set_fact(s, fact->name, fact->value);
+        facts_set(s->facts, fact->name, fact->value);
     }
     s->completed++;
     unit->done(unit, status);
@@ -230,7 +269,17 @@ static void load_facts(struct store *s)
 {
     sqlite3_stmt *st = db_stmt(&s->db, SQL_FACT_ALL);
     while (db_row(&s->db, st))
-        set_fact(s, (const char *)sqlite3_column_text(st, 0), (const char *)sqlite3_column_text(st, 1));
+        facts_set(s->facts, (const char *)sqlite3_column_text(st, 0),
+                  (const char *)sqlite3_column_text(st, 1));
+}
+
+static void copy_tallies(struct store *s)
+{
+    for (size_t i = 0; i < s->db.tallies.count; i++) {
+        const struct store_tally *one = &s->db.tallies.list[i];
+        tallies_add(&s->tallies, one->rule, one->why, one->jobs, one->parts, one->price_micro);
+    }
+    tallies_saved(&s->tallies);
 }
 
 static int load_leased(struct store *s)
@@ -280,6 +329,7 @@ static void init(struct store *s)
     pthread_cond_init(&s->wake, &attr);
     pthread_condattr_destroy(&attr);
     s->lock_fd = -1;
+    s->facts = facts_new();
     s->clock = STORE_CLOCK;
     s->purge.cursor = -1;
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -345,6 +395,7 @@ static struct store *open_once(const struct slice *slice, bool *no_room, bool *r
         goto failed;
     begin_health(s);
     load_facts(s);
+    copy_tallies(s);
     if (load_leased(s) != SQLITE_OK || start_threads(s) != 0) {
         faults_add(faults, s->options.path, 0, "the store does not start: %s", sqlite3_errmsg(s->db.sql));
         goto failed;
@@ -390,14 +441,11 @@ static void stop_thread(struct store *s)
 
 static void free_store(struct store *s)
 {
-    for (size_t i = 0; i < s->facts_count; i++) {
-        free(s->facts[i].name);
-        free(s->facts[i].value);
-    }
-    free(s->facts);
+    facts_free(&s->facts);
     for (size_t i = 0; i < s->leased_count; i++)
         store_job_free(&s->leased[i]);
     free(s->leased);
+    tallies_free(&s->tallies);
     store_space_free(&s->space);
     free(s->options.path);
     free(s->options.installation);

@@ -244,7 +244,8 @@ struct store_close {
     struct store_unit unit;
     struct store_job *job;
     bool shadow;
-    bool applied, postponed; /* result */
+    int64_t postpone_until_ms; /* not 0: it only becomes due again then */
+    bool applied, postponed;   /* result */
 };
 
 /* ---- parents ---- */
@@ -269,6 +270,7 @@ struct store_expand {
     struct store_unit unit;
     int64_t row;
     struct hash_id parent;
+    const char *rule; /* the parent's */
     struct store_job *jobs;
     size_t jobs_count;
     bool end;
@@ -414,6 +416,9 @@ int64_t store_clock_behind_ms(struct store *s);
 int64_t store_mark_ms(struct store *s, const char *bridge);
 /* Value of a fact as of the last completed unit; NULL if none. Valid until the next loop pass. */
 const char *store_fact(struct store *s, const char *name);
+/* The facts whose names begin with PREFIX, one a call, in no order; NULL when there are no more. *CURSOR is 0
+ * for the first. Name and value are valid until the next loop pass; nothing is to be written in between. */
+const char *store_fact_next(struct store *s, const char *prefix, size_t *cursor, const char **value);
 /* Jobs that were leased when the last dispatcher went; given once, at start. Free each and the array. */
 struct store_job *store_take_leased(struct store *s, size_t *count);
 

@@ -31,6 +31,9 @@ static bool hand_retry(struct store_db *db, struct target *t, const char *reason
 {
     struct store_standing *s = &t->standing;
     enum job_state was = s->state;
+    /* A digest that was cancelled before it had a text, or an event whose recipients were never known. */
+    if (!t->job.text[0])
+        return false;
     if (s->expires_ms > 0 && s->expires_ms <= db->now_ms) {
         int64_t span = s->expires_ms - t->job.created_ms;
         s->expires_ms = db->now_ms + (span > 0 ? span : DAY_MS);

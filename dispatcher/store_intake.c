@@ -2,10 +2,12 @@
  * Intake: events that were decided, with all that they cause. An event whose key is known is skipped whole;
  * deletions cancel what stands and are remembered for what comes later.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/str.h"
 #include "dispatcher/store_parts.h"
 
 static const char deleted_reason[] = "deleted";
@@ -159,18 +161,69 @@ static void delete_item(struct store_db *db, struct store_intake *in, const char
 
 /* ---- jobs ---- */
 
-/* A job whose item was deleted before it came is inserted as cancelled; the submitter's copy says so only
- * once that is on disk. */
-static void add_cancelled(struct store_db *db, struct store_job *j)
+/* Inserts what will not leave: its item was deleted before it came, or noise control holds it back. The
+ * submitter's copy says so only once that is on disk. */
+static bool add_ended(struct store_db *db, struct store_job *j, enum job_state state, const char *reason)
 {
     struct store_job row = *j;
-    row.state = JOB_CANCELLED;
-    row.reason = (char *)deleted_reason;
+    row.state = state;
+    row.reason = (char *)(uintptr_t)reason;
     row.finished_ms = db->now_ms;
     row.attempt = 0;
+    row.first_attempt_ms = 0;
     row.row = 0;
-    j->gone = store_row_add(db, &row);
+    bool added = store_row_add(db, &row);
     j->row = row.row;
+    return added;
+}
+
+static bool is_merged(const struct store_noise *n)
+{
+    static const struct hash_id none;
+    return memcmp(&n->digest, &none, sizeof none) != 0;
+}
+
+static void reason_of(const struct store_noise *n, char *out, size_t size)
+{
+    char id[2 * HASH_ID_BYTES + 1];
+    if (is_merged(n)) {
+        str_hex(n->digest.bytes, HASH_ID_BYTES, id);
+        snprintf(out, size, "%s: into %s", store_why_names[n->why], id);
+    } else if (n->refused_by < n->count)
+        snprintf(out, size, "%s: %s", store_why_names[n->why], n->gates[n->refused_by].name);
+    else
+        snprintf(out, size, "%s", store_why_names[n->why]);
+}
+
+/* A job that does not ring: as a row, as long as there are not too many of them. */
+static void add_quiet(struct store_db *db, struct store_job *j)
+{
+    char reason[200];
+    struct store_noise *n = j->noise;
+    n->counted_only = !store_gates_keep_row(db, j->rule, n->why);
+    if (n->counted_only)
+        return;
+    reason_of(n, reason, sizeof reason);
+    add_ended(db, j, is_merged(n) ? JOB_MERGED : JOB_SUPPRESSED, j->reason ? j->reason : reason);
+}
+
+/* True if it may be queued. What comes suppressed already is counted by the reason that it has. */
+static bool passes_noise(struct store_db *db, struct store_job *j, bool open, struct store_passed *passed)
+{
+    struct store_noise *n = j->noise;
+    if (!n)
+        return true;
+    memset(&n->digest, 0, sizeof n->digest);
+    n->counted_only = false;
+    if (open)
+        store_gates_ask(db, j, passed);
+    if (n->why == WHY_NOTHING) {
+        tallies_add_job(&db->tallies, j);
+        return true;
+    }
+    add_quiet(db, j);
+    tallies_add_job(&db->tallies, j);
+    return false;
 }
 
 /* An event from before the last damage may have been decided and its job sent in a transaction that cannot be
@@ -188,11 +241,11 @@ static void pin(const struct store_db *db, struct store_job *j)
         j->first_attempt_ms = j->event_ms > 0 && j->event_ms < db->now_ms ? j->event_ms : db->now_ms;
 }
 
-static void add_job(struct store_db *db, const struct store_decision *d, struct store_job *j)
+static void fill_in(const struct store_db *db, const struct store_cause *cause, struct store_job *j)
 {
     j->row = 0;
     j->gone = false;
-    if (d->deleted_item)
+    if (cause->deletes)
         j->keep_on_delete = true;
     if (j->created_ms == 0)
         j->created_ms = db->now_ms;
@@ -200,6 +253,26 @@ static void add_job(struct store_db *db, const struct store_decision *d, struct 
         j->due_ms = db->now_ms;
     if (j->generation == 0)
         j->generation = 1;
+}
+
+static bool is_parent(const struct store_job *j)
+{
+    return j->state == JOB_HELD && !j->number[0];
+}
+
+static void add_row(struct store_db *db, const struct store_cause *cause, struct store_job *j)
+{
+    if (!store_row_add(db, j) || !is_parent(j))
+        return;
+    sqlite3_stmt *st = db_stmt(db, SQL_PARENT_ADD);
+    sqlite3_bind_int64(st, 1, j->row);
+    sqlite3_bind_blob(st, 2, cause->packed, (int)cause->packed_len, SQLITE_STATIC);
+    db_run(db, st);
+}
+
+void store_intake_add(struct store_db *db, const struct store_cause *cause, struct store_job *j)
+{
+    fill_in(db, cause, j);
     if (is_from_before_damage(db, j)) {
         struct store_standing there;
         if (store_row_find(db, &j->id, &there))
@@ -209,14 +282,47 @@ static void add_job(struct store_db *db, const struct store_decision *d, struct 
     bool open = j->state == JOB_QUEUED || j->state == JOB_LEASED || j->state == JOB_HELD;
     if (open && !j->keep_on_delete &&
         (was_deleted(db, j->bridge, j->item) || was_deleted(db, j->bridge, j->container))) {
-        add_cancelled(db, j);
+        j->gone = add_ended(db, j, JOB_CANCELLED, deleted_reason);
         return;
     }
+    if (!passes_noise(db, j, open, cause->passed))
+        return;
     if (j->state == JOB_LEASED && j->first_attempt_ms == 0)
         j->first_attempt_ms = db->now_ms;
     if (!open && j->finished_ms == 0)
         j->finished_ms = db->now_ms;
-    store_row_add(db, j);
+    add_row(db, cause, j);
+}
+
+static void add_jobs(struct store_db *db, const struct store_decision *d)
+{
+    struct store_passed passed = {.count = 0};
+    const struct store_cause cause = {.packed = d->packed,
+                                      .packed_len = d->packed_len,
+                                      .deletes = d->deleted_item != NULL,
+                                      .passed = &passed};
+    for (size_t i = 0; i < d->jobs_count && db->rc == SQLITE_OK; i++)
+        store_intake_add(db, &cause, &d->jobs[i]);
+}
+
+/* As it would be, of which nothing stays. What other decisions counted is written first, so that forgetting
+ * what this one counted takes nothing else away. */
+static void try_only(struct store_db *db, struct store_decision *d)
+{
+    int64_t delta[JOB_STATES];
+    memcpy(delta, db->delta, sizeof delta);
+    counters_flush(db);
+    tallies_save(db);
+    db_run(db, db_stmt(db, SQL_SAVE));
+    add_jobs(db, d);
+    counters_forget(db);
+    for (size_t i = 0; i < d->jobs_count; i++)
+        tallies_take_job(&db->tallies, &d->jobs[i]);
+    db_run(db, db_stmt(db, SQL_SAVE_BACK));
+    db_run(db, db_stmt(db, SQL_SAVE_END));
+    memcpy(db->delta, delta, sizeof delta);
+    for (size_t i = 0; i < d->jobs_count; i++)
+        d->jobs[i].row = 0;
 }
 
 static void decide(struct store_db *db, struct store_intake *in, struct store_decision *d,
@@ -225,6 +331,10 @@ static void decide(struct store_db *db, struct store_intake *in, struct store_de
     d->known = STORE_NEW;
     for (size_t i = 0; i < d->jobs_count; i++)
         d->jobs[i].row = 0;
+    if (d->try_only) {
+        try_only(db, d);
+        return;
+    }
     bool remember = d->remember || d->jobs_count > 0;
     if (remember && !remember_event(db, in->bridge, d)) {
         d->known = STORE_KNOWN;
@@ -232,8 +342,7 @@ static void decide(struct store_db *db, struct store_intake *in, struct store_de
     }
     if (d->deleted_item)
         delete_item(db, in, d->deleted_item, deletions);
-    for (size_t i = 0; i < d->jobs_count && db->rc == SQLITE_OK; i++)
-        add_job(db, d, &d->jobs[i]);
+    add_jobs(db, d);
 }
 
 void store_intake_run(struct store_db *db, struct store_unit *unit)
@@ -254,11 +363,18 @@ void store_intake_run(struct store_db *db, struct store_unit *unit)
         store_marks_move(db, in->bridge, in->mark_ms);
 }
 
+void store_intake_land(struct store_job *j)
+{
+    if (j->gone)
+        j->state = JOB_CANCELLED;
+    else if (j->noise && j->noise->why != WHY_NOTHING)
+        j->state = is_merged(j->noise) ? JOB_MERGED : JOB_SUPPRESSED;
+}
+
 void store_intake_landed(struct store_unit *unit)
 {
     struct store_intake *in = (struct store_intake *)unit;
     for (size_t i = 0; i < in->count; i++)
         for (size_t k = 0; k < in->decisions[i].jobs_count; k++)
-            if (in->decisions[i].jobs[k].gone)
-                in->decisions[i].jobs[k].state = JOB_CANCELLED;
+            store_intake_land(&in->decisions[i].jobs[k]);
 }

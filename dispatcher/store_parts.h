@@ -12,8 +12,11 @@
 #include <sqlite3.h>
 
 #include "core/buf.h"
+#include "dispatcher/facts.h"
 #include "dispatcher/store.h"
+#include "dispatcher/store_counter.h"
 #include "dispatcher/store_page.h"
+#include "dispatcher/store_tally.h"
 #include "dispatcher/store_wal.h"
 
 /* ---- store_clock.c: the store's time ---- */
@@ -37,7 +40,7 @@ void store_clock_print(struct store_clock *c, char *out, size_t size);
 int64_t store_clock_parse(const char *record, uint64_t boot_ms);
 
 /* ---- the database ---- */
-enum { STORE_SCHEMA_VERSION = 1, STORE_APPLICATION_ID = 0x42424c6c };
+enum { STORE_SCHEMA_VERSION = 2, STORE_APPLICATION_ID = 0x42424c6c };
 
 struct store_options {
     char *path; /* of the database; companions are path-lock, path-wal, path-reserve … */
@@ -87,6 +90,29 @@ enum store_sql {
     SQL_PURGE_JOB,
     SQL_PURGE_EVENTS,
     SQL_PURGE_DELETIONS,
+    SQL_PURGE_COUNTERS,
+    SQL_PURGE_COUNTERS_NEXT,
+    SQL_COUNTER_GET,
+    SQL_COUNTER_SET,
+    SQL_DIGEST_OPEN,
+    SQL_DIGEST_STALE,
+    SQL_DIGEST_ADD,
+    SQL_DIGEST_SET,
+    SQL_DIGEST_DUE,
+    SQL_DIGEST_NEXT,
+    SQL_DIGEST_BY_ROW,
+    SQL_DIGEST_FREEZE,
+    SQL_DIGEST_DROP,
+    SQL_DIGEST_ORPHANS,
+    SQL_JOB_FILL,
+    SQL_TALLY_ALL,
+    SQL_TALLY_SET,
+    SQL_PARENT_ADD,
+    SQL_PARENT_LIST,
+    SQL_PARENT_DROP,
+    SQL_SAVE,
+    SQL_SAVE_BACK,
+    SQL_SAVE_END,
     SQL_COUNT
 };
 
@@ -111,6 +137,8 @@ struct store_db {
     bool any_deletions;
     struct store_mark *marks;
     size_t marks_count;
+    struct counters counters;
+    struct tallies tallies;
     struct buf scratch;
     struct hash_id identity;
     int64_t damaged_ms;            /* store time of the last damage; 0: never */
@@ -233,8 +261,9 @@ struct store_standing {
 #define STORE_JOB_COLUMNS                                                                                    \
     STORE_STANDING_COLUMNS ", event, bridge, rule, provider, number, from_name, text, item, container, "     \
                            "priority, keep_on_delete, event_ms, created_ms, reason, code, provider_id, "     \
-                           "points_micro, parts, inferred"
-enum { STORE_JOB_COLUMNS_COUNT = 33 };
+                           "points_micro, parts, inferred, price_micro"
+/* Rows of schema version 1 that were not written since end before the price. */
+enum { STORE_JOB_COLUMNS_COUNT = 34, STORE_JOB_COLUMNS_V1 = 33 };
 uint64_t store_row_sum(struct buf *scratch, const struct store_job *j);
 /* Of as many numbers: sum and the fields in the order of the columns from state to due_ms, expires_ms. */
 enum { STORE_STATE_SUM_ARGS = 10 };
@@ -272,6 +301,51 @@ void store_list_run(struct store_db *db, struct store_unit *unit);
 void store_list_reset(struct store_unit *unit);
 void store_by_hand_run(struct store_db *db, struct store_unit *unit);
 void store_fact_run(struct store_db *db, struct store_unit *unit);
+void store_digests_run(struct store_db *db, struct store_unit *unit);
+void store_digests_reset(struct store_unit *unit);
+void store_close_run(struct store_db *db, struct store_unit *unit);
+void store_parents_run(struct store_db *db, struct store_unit *unit);
+void store_parents_reset(struct store_unit *unit);
+void store_expand_run(struct store_db *db, struct store_unit *unit);
+void store_expand_landed(struct store_unit *unit);
+
+/* ---- store_intake.c ---- */
+/* The event that jobs are inserted for. */
+struct store_cause {
+    const void *packed; /* for parents among the jobs */
+    size_t packed_len;
+    bool deletes; /* it is a deletion: its jobs are kept on delete */
+    struct store_passed *passed;
+};
+/* Inserts a job with all that belongs to it: what was deleted before, damage, noise control, the parent's
+ * event. J's results are valid once the transaction is on disk and store_intake_land was called. */
+void store_intake_add(struct store_db *db, const struct store_cause *cause, struct store_job *j);
+void store_intake_land(struct store_job *j);
+
+/* ---- store_gates.c: noise control ---- */
+/* Shared gates that the event has been asked at. */
+enum { STORE_PASSED_MAX = 64 };
+struct store_passed {
+    struct {
+        struct hash_id key;
+        bool passed;
+    } list[STORE_PASSED_MAX];
+    size_t count;
+};
+/* What becomes of an open job with noise; its noise->why and the other results say it. Gates that let it pass
+ * have counted it; a digest that it joins has it. PASSED may be NULL. */
+void store_gates_ask(struct store_db *db, struct store_job *j, struct store_passed *passed);
+/* For the closing of a digest: 0 if it may ring, and then it is counted; else how long a rate makes it wait;
+ * -1 if a budget is spent. */
+int64_t store_gates_close(struct store_db *db, struct store_job *j);
+/* True if one more suppressed or merged job of RULE is kept as a row in this hour. */
+bool store_gates_keep_row(struct store_db *db, const char *rule, enum store_why why);
+
+/* ---- store_digest.c ---- */
+/* J joins the open digest of MERGE or opens it. */
+void store_digest_join(struct store_db *db, struct store_job *j, const struct store_merge *merge);
+/* Held jobs that are neither digest nor parent, after damage: nobody would ever close them. */
+void store_digest_orphans(struct store_db *db);
 
 /* ---- store_claim.c ---- */
 int64_t store_oldest_due(struct store_db *db);
@@ -361,8 +435,9 @@ void store_lock_give(int fd);
 
 /* ---- store_purge.c: what is older than the retention, in small chunks ---- */
 struct store_purge {
-    int64_t next_ms; /* of the monotonic clock */
-    int64_t cursor;  /* row reached in this round; -1: between rounds */
+    int64_t next_ms;        /* of the monotonic clock */
+    int64_t cursor;         /* row reached in this round; -1: between rounds */
+    struct hash_id counter; /* key reached among the counters */
 };
 /* Runs one chunk as a transaction of its own if one is due. SQLite's code. */
 int store_purge_step(struct store_purge *p, struct store_db *db, int64_t mono_ms);
@@ -385,10 +460,6 @@ void store_units_add(struct store_units *u, struct store_unit *unit);
 struct store_unit *store_units_take(struct store_units *u);
 /* Appends all of FROM and leaves it empty. */
 void store_units_move(struct store_units *to, struct store_units *from);
-
-struct store_fact_entry {
-    char *name, *value;
-};
 
 struct store {
     struct store_options options;
@@ -422,8 +493,8 @@ struct store {
     /* the loop's */
     struct event *event;
     uint64_t submitted, completed;
-    struct store_fact_entry *facts;
-    size_t facts_count;
+    struct facts *facts;
+    struct tallies tallies;
     struct store_job *leased;
     size_t leased_count;
     bool told_accepting;

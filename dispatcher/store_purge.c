@@ -5,6 +5,7 @@
  * a fortnight, longer than a listener may reach back. Jobs that wait for a person never go.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/alloc.h"
 #include "core/log.h"
@@ -77,6 +78,27 @@ static bool purge_keys(struct store_db *db, enum store_sql which)
     return db_run(db, st) && sqlite3_changes64(db->sql) == CHUNK;
 }
 
+/* Counters that are of no use any more, a chunk at a time round and round. */
+static void purge_counters(struct store_purge *p, struct store_db *db)
+{
+    struct hash_id last;
+    sqlite3_stmt *st = db_stmt(db, SQL_PURGE_COUNTERS_NEXT);
+    db_bind_id(st, 1, &p->counter);
+    sqlite3_bind_int(st, 2, CHUNK);
+    bool any = db_row(db, st) && db_id(st, 0, &last);
+    sqlite3_reset(st);
+    if (!any) {
+        memset(&p->counter, 0, sizeof p->counter);
+        return;
+    }
+    st = db_stmt(db, SQL_PURGE_COUNTERS);
+    db_bind_id(st, 1, &p->counter);
+    db_bind_id(st, 2, &last);
+    sqlite3_bind_int64(st, 3, db->now_ms);
+    db_run(db, st);
+    p->counter = last;
+}
+
 int store_purge_step(struct store_purge *p, struct store_db *db, int64_t mono_ms)
 {
     if (mono_ms < p->next_ms)
@@ -87,6 +109,7 @@ int store_purge_step(struct store_purge *p, struct store_db *db, int64_t mono_ms
     purge_jobs(p, db);
     bool more = purge_keys(db, SQL_PURGE_EVENTS);
     more |= purge_keys(db, SQL_PURGE_DELETIONS);
+    purge_counters(p, db);
     int rc = db_commit(db);
     if (rc != SQLITE_OK) {
         db_rollback(db);

@@ -77,9 +77,10 @@ enum column {
     COL_PROVIDER_ID,
     COL_POINTS,
     COL_PARTS,
-    COL_INFERRED
+    COL_INFERRED,
+    COL_PRICE
 };
-_Static_assert(COL_INFERRED + 1 == STORE_JOB_COLUMNS_COUNT, "columns and their list differ");
+_Static_assert(COL_PRICE + 1 == STORE_JOB_COLUMNS_COUNT, "columns and their list differ");
 
 static enum job_state state_of(int64_t number)
 {
@@ -210,6 +211,8 @@ bool store_row_decode(struct buf *scratch, const struct page_row *row, struct st
     j->points_micro = v[COL_POINTS].number;
     j->parts = (int32_t)v[COL_PARTS].number;
     j->inferred = v[COL_INFERRED].number != 0;
+    bool priced = row->count > COL_PRICE && v[COL_PRICE].kind == PAGE_INTEGER;
+    j->price_micro = priced ? v[COL_PRICE].number : -1;
     return event_good && priority_good && store_row_sum(scratch, j) == s->sum;
 }
 
@@ -276,6 +279,7 @@ static void bind_rest(sqlite3_stmt *st, const struct store_job *j)
     sqlite3_bind_int64(st, COL_POINTS + 1, j->points_micro);
     sqlite3_bind_int(st, COL_PARTS + 1, j->parts);
     sqlite3_bind_int(st, COL_INFERRED + 1, j->inferred);
+    sqlite3_bind_int64(st, COL_PRICE + 1, j->price_micro);
 }
 
 bool store_row_add(struct store_db *db, struct store_job *j)

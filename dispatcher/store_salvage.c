@@ -259,7 +259,7 @@ static void take_row(void *arg, const struct page_row *row)
     struct salvage *s = arg;
     const struct page_value *v = row->values;
     bool keys = s->pass == PASS_SOUND && s->in_prefix;
-    if (row->has_rowid && row->count == STORE_JOB_COLUMNS_COUNT) {
+    if (row->has_rowid && (row->count == STORE_JOB_COLUMNS_COUNT || row->count == STORE_JOB_COLUMNS_V1)) {
         take_job(s, row);
     } else if (row->has_rowid && row->count == 6 && is_id(&v[1]) && v[5].kind == PAGE_INTEGER && keys) {
         take_values(s, SQL_EVENT_ADD, &v[1], 5);

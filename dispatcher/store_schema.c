@@ -36,8 +36,22 @@ static const char version_1[] =
     /* what is open or wants a person: seldom many, so that they are found without reading the rest */
     "CREATE INDEX jobs_standing ON jobs(state) WHERE (state < 3 OR state > 7);";
 
+/* Version 2: noise control. Counters are small blobs of store_counter.h; digests are held jobs that collect
+ * events; parents keep the event whose recipients are to be looked up. */
+static const char version_2[] =
+    "ALTER TABLE jobs ADD COLUMN price_micro INTEGER;"
+    "CREATE TABLE counters(key BLOB PRIMARY KEY, ends_ms INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE digests(row INTEGER PRIMARY KEY, key BLOB NOT NULL, why INTEGER NOT NULL,"
+    " shadow INTEGER NOT NULL, frozen INTEGER NOT NULL, due_ms INTEGER NOT NULL, count INTEGER NOT NULL,"
+    " since_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL, texts TEXT NOT NULL, context TEXT);"
+    "CREATE UNIQUE INDEX digests_key ON digests(key) WHERE frozen = 0;"
+    "CREATE INDEX digests_due ON digests(due_ms);"
+    "CREATE TABLE parents(row INTEGER PRIMARY KEY, event BLOB NOT NULL);"
+    "CREATE TABLE tallies(rule TEXT NOT NULL, why INTEGER NOT NULL, jobs INTEGER NOT NULL,"
+    " parts INTEGER NOT NULL, price_micro INTEGER NOT NULL, PRIMARY KEY(rule, why)) WITHOUT ROWID;";
+
 /* migrations[N] leads from version N to N + 1. */
-static const char *const migrations[STORE_SCHEMA_VERSION] = {version_1};
+static const char *const migrations[STORE_SCHEMA_VERSION] = {version_1, version_2};
 
 static int version_of(sqlite3 *sql, int *version)
 {

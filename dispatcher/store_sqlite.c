@@ -37,7 +37,7 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_DELETION_ANY] = "SELECT 1 FROM deletions LIMIT 1",
     [SQL_JOB_ADD] = "INSERT INTO jobs(" STORE_JOB_COLUMNS ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
                     "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, "
-                    "?27, ?28, ?29, ?30, ?31, ?32, ?33) ON CONFLICT DO NOTHING",
+                    "?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34) ON CONFLICT DO NOTHING",
     [SQL_JOB_BY_ROW] = "SELECT " STORE_JOB_COLUMNS " FROM jobs WHERE row = ?1",
     [SQL_JOB_WORDS] = "SELECT rule, provider FROM jobs WHERE row = ?1",
     [SQL_STANDING_BY_ROW] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE row = ?1",
@@ -83,6 +83,39 @@ static const char *const texts[SQL_COUNT] = {
                          " (SELECT row FROM events ORDER BY row LIMIT ?1) AND decided_ms < ?2",
     [SQL_PURGE_DELETIONS] = "DELETE FROM deletions WHERE row IN"
                             " (SELECT row FROM deletions ORDER BY row LIMIT ?1) AND at_ms < ?2",
+    [SQL_PURGE_COUNTERS] = "DELETE FROM counters WHERE key > ?1 AND key <= ?2 AND ends_ms < ?3",
+    [SQL_PURGE_COUNTERS_NEXT] = "SELECT max(key) FROM"
+                                " (SELECT key FROM counters WHERE key > ?1 ORDER BY key LIMIT ?2)",
+    [SQL_COUNTER_GET] = "SELECT ends_ms, data FROM counters WHERE key = ?1",
+    [SQL_COUNTER_SET] = "INSERT INTO counters VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE SET"
+                        " ends_ms = excluded.ends_ms, data = excluded.data",
+    [SQL_DIGEST_OPEN] = "SELECT d.row, d.count, d.since_ms, d.until_ms, d.texts, j.id FROM digests AS d"
+                        " JOIN jobs AS j ON j.row = d.row WHERE d.key = ?1 AND d.frozen = 0 AND j.state = 2",
+    [SQL_DIGEST_STALE] = "DELETE FROM digests WHERE key = ?1 AND frozen = 0",
+    [SQL_DIGEST_ADD] = "INSERT INTO digests VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+                       " ON CONFLICT DO NOTHING",
+    [SQL_DIGEST_SET] =
+        "UPDATE digests SET count = ?2, since_ms = ?3, until_ms = ?4, texts = ?5 WHERE row = ?1",
+    [SQL_DIGEST_DUE] = "SELECT row FROM digests WHERE due_ms <= ?1 ORDER BY due_ms, row LIMIT ?2",
+    [SQL_DIGEST_NEXT] = "SELECT min(due_ms) FROM digests",
+    [SQL_DIGEST_BY_ROW] = "SELECT key, why, shadow, count, since_ms, until_ms, texts, context FROM digests"
+                          " WHERE row = ?1",
+    [SQL_DIGEST_FREEZE] = "UPDATE digests SET frozen = 1, due_ms = ?2 WHERE row = ?1",
+    [SQL_DIGEST_DROP] = "DELETE FROM digests WHERE row = ?1",
+    [SQL_DIGEST_ORPHANS] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE state = 2"
+                           " AND (state < 3 OR state > 7) AND row NOT IN (SELECT row FROM digests)"
+                           " AND row NOT IN (SELECT row FROM parents)",
+    [SQL_JOB_FILL] = "UPDATE jobs SET text = ?2, from_name = ?3, parts = ?4, price_micro = ?5, sum = ?6"
+                     " WHERE row = ?1",
+    [SQL_TALLY_ALL] = "SELECT rule, why, jobs, parts, price_micro FROM tallies",
+    [SQL_TALLY_SET] = "INSERT INTO tallies VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET"
+                      " jobs = excluded.jobs, parts = excluded.parts, price_micro = excluded.price_micro",
+    [SQL_PARENT_ADD] = "INSERT INTO parents VALUES(?1, ?2) ON CONFLICT DO NOTHING",
+    [SQL_PARENT_LIST] = "SELECT row, event FROM parents WHERE row > ?1 ORDER BY row LIMIT ?2",
+    [SQL_PARENT_DROP] = "DELETE FROM parents WHERE row = ?1",
+    [SQL_SAVE] = "SAVEPOINT try",
+    [SQL_SAVE_BACK] = "ROLLBACK TO try",
+    [SQL_SAVE_END] = "RELEASE try",
 };
 
 /* ---- statements ---- */
@@ -180,6 +213,7 @@ int db_begin(struct store_db *db)
     db_clear(db);
     memset(db->delta, 0, sizeof db->delta);
     db->now_ms = store_clock_now(db->clock);
+    counters_trim(db);
     db_run(db, db_stmt(db, SQL_BEGIN));
     return db->rc;
 }
@@ -215,6 +249,8 @@ static void save_clock(struct store_db *db)
 
 int db_commit(struct store_db *db)
 {
+    counters_flush(db);
+    tallies_save(db);
     bool wrote = db->rc == SQLITE_OK && sqlite3_txn_state(db->sql, NULL) == SQLITE_TXN_WRITE &&
                  sqlite3_total_changes64(db->sql) != db->changes_before;
     if (wrote) {
@@ -228,6 +264,7 @@ int db_commit(struct store_db *db)
         return db->rc;
     for (int i = 0; i < JOB_STATES; i++)
         db->counts[i] += db->delta[i];
+    tallies_saved(&db->tallies);
     db->changes_before = sqlite3_total_changes64(db->sql);
     if (wrote) {
         store_marks_saved(db);
@@ -250,6 +287,8 @@ void db_rollback(struct store_db *db)
     memset(db->delta, 0, sizeof db->delta);
     db->changes_before = sqlite3_total_changes64(db->sql);
     store_marks_revert(db);
+    counters_forget(db);
+    tallies_revert(&db->tallies);
     db_clear(db);
 }
 
@@ -372,6 +411,7 @@ static void load_state(struct store_db *db)
     free(damaged);
     load_counts(db);
     load_marks(db);
+    tallies_load(db);
     sqlite3_stmt *st = db_stmt(db, SQL_DELETION_ANY);
     db->any_deletions = db_row(db, st);
     sqlite3_reset(st);
@@ -478,5 +518,7 @@ void store_db_close(struct store_db *db)
         log_warn("store not closed cleanly", log_str("error", sqlite3_errmsg(db->sql)));
     db->sql = NULL;
     store_marks_free(db);
+    counters_free(db);
+    tallies_free(&db->tallies);
     buf_free(&db->scratch);
 }

@@ -87,11 +87,15 @@ static const struct {
     [STORE_LIST] = {store_list_run, NULL, store_list_reset},
     [STORE_CANCEL] = {store_by_hand_run, NULL, NULL},
     [STORE_FACT] = {store_fact_run, NULL, NULL},
+    [STORE_DIGESTS] = {store_digests_run, NULL, store_digests_reset},
+    [STORE_CLOSE] = {store_close_run, NULL, NULL},
 };
 
 static size_t weight(const struct store_unit *unit)
 {
     enum { LIGHT = 1, HEAVY = 100 };
+    if (unit->kind == STORE_CLOSE)
+        return LIGHT;
     if (unit->kind == STORE_CHANGES)
         return ((const struct store_changes *)unit)->count + LIGHT;
     if (unit->kind == STORE_CLAIM)

@@ -23,6 +23,7 @@ static void setting_clear(struct slice_setting *v)
     for (size_t i = 0; i < v->count; i++)
         free(v->list[i]);
     free(v->list);
+    free(v->lines);
     free(v->name);
 }
 
@@ -114,6 +115,11 @@ const struct slice_setting *slice_get(const struct slice_block *b, const char *n
     return NULL;
 }
 
+unsigned slice_line(const struct slice_setting *v, size_t index)
+{
+    return v->lines && index < v->count ? v->lines[index] : v->line;
+}
+
 const char *slice_text(const struct slice_block *b, const char *name, const char *otherwise)
 {
     const struct slice_setting *v = slice_get(b, name);
@@ -131,12 +137,13 @@ bool slice_flag(const struct slice_block *b, const char *name, bool otherwise)
     return slice_number(b, name, otherwise) != 0;
 }
 
-/* ---- msgpack: [[type, title, file, line, [[name, kind, text, number, per_ms, line, secret, [list]]…]]…]
+/* ---- msgpack: [[type, title, file, line, [[name, kind, text, number, per_ms, line, secret, [list],
+ * [lines]]…]]…]
  * ---- */
 
 static void pack_setting(struct msg_out *m, const struct slice_setting *v)
 {
-    msg_put_array(m, 8);
+    msg_put_array(m, 9);
     msg_put_cstr(m, v->name);
     msg_put_uint(m, v->kind);
     msg_put_cstr(m, v->text);
@@ -147,6 +154,9 @@ static void pack_setting(struct msg_out *m, const struct slice_setting *v)
     msg_put_array(m, v->count);
     for (size_t i = 0; i < v->count; i++)
         msg_put_cstr(m, v->list[i]);
+    msg_put_array(m, v->lines ? v->count : 0);
+    for (size_t i = 0; v->lines && i < v->count; i++)
+        msg_put_uint(m, v->lines[i]);
 }
 
 void slice_pack(struct msg_out *m, const struct slice *s)
@@ -175,6 +185,18 @@ static char *get_word(struct msg_fields *f)
     return msg_str_dup(s);
 }
 
+/* As many as there are texts, or none. */
+static bool unpack_lines(struct msg_fields *f, struct slice_setting *v)
+{
+    struct msg_fields lines = msg_get_array(f);
+    if (lines.failed || (lines.left && lines.left != v->count))
+        return false;
+    v->lines = lines.left ? xcalloc(lines.left, sizeof *v->lines) : NULL;
+    for (size_t i = 0; lines.left; i++)
+        v->lines[i] = (unsigned)msg_get_uint(&lines);
+    return msg_end(&lines);
+}
+
 static bool unpack_setting(struct msg_fields *list, struct slice_block *b)
 {
     struct msg_fields f = msg_get_array(list);
@@ -194,7 +216,7 @@ static bool unpack_setting(struct msg_fields *list, struct slice_block *b)
     v->list = items.left ? xcalloc(items.left, sizeof *v->list) : NULL;
     while (items.left)
         v->list[v->count++] = get_word(&items);
-    return msg_end(&f) && msg_end(&items);
+    return msg_end(&items) && unpack_lines(&f, v) && msg_end(&f);
 }
 
 static bool unpack_block(struct msg_fields *list, struct slice *s)

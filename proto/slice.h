@@ -31,6 +31,7 @@ struct slice_setting {
     int64_t number;
     int64_t per_ms;
     char **list;
+    unsigned *lines; /* of each text of the list; NULL: all as `line` */
     size_t count;
     unsigned line;  /* where the value starts; 0 for a default */
     bool is_secret; /* wiped on free */
@@ -67,6 +68,8 @@ const struct slice_block *slice_next(const struct slice *s, const char *type,
 size_t slice_count(const struct slice *s, const char *type);
 /* NULL if the block has no such setting or it is unset. */
 const struct slice_setting *slice_get(const struct slice_block *b, const char *name);
+/* Where text INDEX of a list starts. */
+unsigned slice_line(const struct slice_setting *v, size_t index);
 /* With a default for unset ones. */
 const char *slice_text(const struct slice_block *b, const char *name, const char *otherwise);
 int64_t slice_number(const struct slice_block *b, const char *name, int64_t otherwise);

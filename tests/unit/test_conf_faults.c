@@ -54,8 +54,8 @@ static const struct bad hidden_by_the_parser[] = {
      "3: `+********500`: a phone number must be in quotes, or its plus is lost\n"
      "4: `+********501`: a phone number must be in quotes, or its plus is lost\n"},
     {WHOLE "recipients r { to = 48500500500 }",
-     "3: `to`: `********500`: expected a phone number in quotes with a plus, country code and no spaces: "
-     "\"+48500500500\"\n"},
+     "3: `to`: `********500`: a phone number needs a plus and the country code, as in \"+48500500500\" (or "
+     "`default_country` in the block `numbers`)\n"},
     {BRIDGE "provider p { type = log from = +x }",
      "2: `from`: `+x`: a value with such characters must be in quotes\n"},
     {PROVIDER "bridge b { url = \"http://x\" api_key_id = a api_key_secret = s solutions = * }",
@@ -72,7 +72,8 @@ static const struct bad hidden_by_the_parser[] = {
     {WHOLE "installation = \"a\n\n\nb\"",
      "3: `installation`: `a\n\n\nb`: expected a name of letters, digits, dots, dashes and underscores\n"},
     {WHOLE "rule r {\n when = \"a\n b\"\n to = { \"+48500500500\",\n\n nobody }\n message = \"m\n m\" }",
-     "8: `to`: `nobody`: expected a phone number in quotes or the name of a recipients block\n"},
+     "8: `to`: `nobody`: expected a phone number in quotes, the name of a recipients block or an "
+     "expression\n"},
     /* C comments would count a line too many. */
     {WHOLE "/* a\n b */ log {\n level = 1\n}", "5: `level`: `1`: expected debug, info, warn or error\n"},
     {WHOLE "log { level += info }", "3: `+=` after `level`: expected `=` and the whole list\n"},
@@ -192,14 +193,12 @@ static const struct bad values[] = {
     {WHOLE "rule r { when = a to = \"+48500500500\" message = secret+text }",
      "3: `message`: `…`: a value with such characters must be in quotes\n"},
     {RULE("") "rule s { when = a to = \"48500500500\" message = m }",
-     "3: `to`: `********500`: expected a phone number in quotes with a plus, country code and no spaces: "
-     "\"+48500500500\"\n"},
-    {RULE("") "rule s { when = a to = \"+48 500 500 500\" message = m }",
-     "3: `to`: `+***********500`: expected a phone number in quotes with a plus, country code and no spaces: "
-     "\"+48500500500\"\n"},
+     "3: `to`: `********500`: a phone number needs a plus and the country code, as in \"+48500500500\" (or "
+     "`default_country` in the block `numbers`)\n"},
+    {RULE("") "rule s { when = a to = \"+48 (0)500 500 500\" message = m }",
+     "3: `to`: `+**************500`: leave out the (0): it is not dialled behind the country code\n"},
     {RULE("") "rule s { when = a to = \"+4850050\" message = m }",
-     "3: `to`: `+****050`: expected a phone number in quotes with a plus, country code and no spaces: "
-     "\"+48500500500\"\n"},
+     "3: `to`: `+****050`: a phone number has 8 to 15 digits with the country code\n"},
 };
 
 static const struct bad between_settings[] = {
@@ -214,7 +213,8 @@ static const struct bad between_settings[] = {
      "3: `token` and `token_file` stand in the same block: expected one of them\n"},
     {BRIDGE "provider p { }", "2: block `provider p` needs `type`\n"},
     {WHOLE "recipients oncall { to = \"+48500500500\" }\nrule r { when = a message = m to = { oncal } }",
-     "4: `to`: `oncal`: expected a phone number in quotes or the name of a recipients block, did you mean "
+     "4: `to`: `oncal`: expected a phone number in quotes, the name of a recipients block or an expression, "
+     "did you mean "
      "`oncall`?\n"},
     {WHOLE "recipients a { to = a }", "3: recipients `a` contain themselves: a → a\n"},
     {WHOLE
