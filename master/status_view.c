@@ -209,6 +209,23 @@ static void print_lines(const struct page *p, const cJSON *status)
     print_section(p, "LINES", t);
 }
 
+/* ---- what is kept from ringing ---- */
+
+static void print_silences(const struct page *p, const cJSON *status)
+{
+    struct table *t = TABLE(">id", ">left", ">matched", "comment", "when");
+    const cJSON *one;
+    cJSON_ArrayForEach(one, json_member(status, "silences"))
+    {
+        table_cell(t, json_text(one, "id"));
+        cell_duration(t, json_number(one, "left_ms"));
+        table_cell_number(t, json_number(one, "matched"));
+        table_cell(t, json_text(one, "comment"));
+        table_cell(t, json_text(one, "when"));
+    }
+    print_section(p, "SILENCES", t);
+}
+
 /* ---- totals ---- */
 
 static void row_rate(struct table *t, const char *what, double total, double per_second)
@@ -249,5 +266,6 @@ void status_view_print(const cJSON *status, const struct status_view *view, FILE
     print_queue(&p, status);
     print_senders(&p, status);
     print_lines(&p, status);
+    print_silences(&p, status);
     print_rates(&p, status);
 }
