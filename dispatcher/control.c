@@ -401,7 +401,9 @@ cJSON *control_status(struct control *c)
     add_store(c, status);
     queue_status(c->queue, status);
     rules_status(c->rules, status);
+    rules_noise_status(c->rules, c->store, status);
     silences_status(c->silences, store_now_ms(c->store), status);
+    journal_status(c->journal, status);
     return status;
 }
 
@@ -468,7 +470,9 @@ void control_metrics(struct control *c, struct buf *out)
     print_store(c, out);
     queue_metrics(c->queue, out);
     rules_metrics(c->rules, out);
+    rules_noise_metrics(c->rules, c->store, out);
     silences_metrics(c->silences, store_now_ms(c->store), out);
+    journal_metrics(c->journal, out);
 }
 
 /* ---- the table ---- */

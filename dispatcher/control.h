@@ -19,6 +19,7 @@ struct control {
     struct silences *silences;
     struct queue *queue;
     struct intake *intake;
+    struct journal *journal; /* NULL: none is kept */
     bool leaving; /* what changes something is refused */
 };
 

@@ -71,6 +71,7 @@ static void add_job(struct sending *s, const char *number, const char *text, con
     j->generation = 1;
     j->points_micro = -1;
     j->parts = -1;
+    j->price_micro = -1;
 }
 
 static void reply_sent(struct sending *s)
