@@ -134,6 +134,20 @@ def test_who_has_opted_out_does_not_ring(world):
     world.texts(4)
 
 
+def test_what_waits_for_one_who_opts_out_is_cancelled(world):
+    one = world.start(rule(to=f'"{NUMBER}", "{OTHER}"'))
+    one.cli("pause")
+    world.say(3)
+    world.wait_noise({"rings": 6})
+    own = one.cli("send", "--to", OTHER, "--message", "from a person").stdout.split()[0]
+    assert one.cli("optout", "add", OTHER).stdout == "1 number opted out; 1 in all\n3 jobs for them cancelled\n"
+    cancelled = world.jobs("cancelled")
+    assert [job["reason"] for job in cancelled] == ["cancelled because the person has opted out"] * 3
+    one.cli("resume")
+    assert sorted(world.texts(4)) == ["from a person", "m 0", "m 1", "m 2"]
+    assert one.cli("queue", "show", own).returncode == 0
+
+
 # ---- quiet hours ----
 
 NIGHT = 'quiet_hours = { "22:00-07:00" } quiet_zone = "Europe/Warsaw"'
