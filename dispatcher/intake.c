@@ -59,6 +59,8 @@ struct intake {
     struct store *store;
     struct rules *rules;
     struct queue *queue;
+    struct digests *digests; /* NULL: nobody closes them */
+    struct journal *journal; /* NULL: none is kept */
     struct bridge *bridges;
     size_t bridges_count;
     struct session *sessions;
@@ -186,7 +188,20 @@ static void forget_orphan(struct intake *in, struct batch *b)
     batch_free(&b);
 }
 
-static void count_result(struct bridge *bridge, const struct batch *b)
+/* Tells of what noise control made of the jobs. */
+static void note_jobs(struct intake *in, const struct store_decision *d)
+{
+    int64_t now_ms = store_now_ms(in->store);
+    for (size_t i = 0; i < d->jobs_count; i++) {
+        if (!d->jobs[i].noise)
+            continue;
+        rules_note(in->rules, &d->jobs[i], now_ms);
+        if (in->digests)
+            digests_note(in->digests, &d->jobs[i]);
+    }
+}
+
+static void count_result(struct intake *in, struct bridge *bridge, const struct batch *b)
 {
     bridge->cancelled += b->intake.cancelled;
     for (size_t i = 0; i < b->intake.count; i++) {
@@ -196,6 +211,7 @@ static void count_result(struct bridge *bridge, const struct batch *b)
         else if (d->jobs_count) {
             bridge->matched++;
             bridge->jobs += d->jobs_count;
+            note_jobs(in, d);
         }
     }
 }
@@ -211,7 +227,7 @@ static void on_stored(struct store_unit *unit, enum store_status status)
         queue_settle(in->queue, b->ticket, status == STORE_OK);
     b->ticket = NULL;
     if (status == STORE_OK) {
-        count_result(b->bridge, b);
+        count_result(in, b->bridge, b);
         b->state = BATCH_DONE;
     } else {
         batch_reset(b);
@@ -313,6 +329,7 @@ static void on_events(struct session *s, struct msg_fields *f)
             continue;
         }
         s->bridge->recovered += e.recovered;
+        journal_add(in->journal, &e);
         batch_add_event(b, &e, in->rules, store_identity(in->store), store_now_ms(in->store));
     }
     s->bridge->malformed += malformed;
@@ -408,6 +425,7 @@ static void send_interest(void *arg)
             continue;
         struct wire_interest interest = {0};
         rules_interest(in->rules, s->bridge->name, &interest);
+        interest.everything = interest.everything || journal_wants_all(in->journal);
         interest.number = in->interest_number;
         msg_begin(&in->out, WIRE_INTEREST, 2);
         msg_put_uint(&in->out, interest.number);
@@ -489,13 +507,14 @@ static void read_bridges(struct intake *in, const struct slice *slice)
 }
 
 struct intake *intake_new(const char *endpoint, const struct slice *slice, struct store *store,
-                          struct rules *rules, struct queue *queue)
+                          struct rules *rules, struct queue *queue, struct digests *digests)
 {
     static const struct link_server_ops ops = {on_hello, on_gone, on_message};
     struct intake *in = xcalloc(1, sizeof *in);
     in->store = store;
     in->rules = rules;
     in->queue = queue;
+    in->digests = digests;
     in->interest_number = (uint64_t)clock_wall_ms();
     read_bridges(in, slice);
     msg_out_init(&in->out, 0);
@@ -527,6 +546,11 @@ void intake_free(struct intake **p)
         free(in->bridges[i].name);
     free(in->bridges);
     free(in);
+}
+
+void intake_set_journal(struct intake *in, struct journal *journal)
+{
+    in->journal = journal;
 }
 
 void intake_drain(struct intake *in, void (*done)(void *arg), void *arg)

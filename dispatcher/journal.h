@@ -1,10 +1,11 @@
 /*
  * The journal: events as they reached the dispatcher, for replay and explanation.
  *
- * Files of JSON lines in a directory of their own (0700; files 0600), rotated by size, the oldest removed when
- * all together exceed the limit. The first line of each file says what it holds:
+ * Files of JSON lines in a directory of their own (0700; files 0600), rotated by size, the oldest removed
+ * when all together exceed the limit. The first line of each file says what it holds:
  * {"bridgebell_journal":1,"mode":"wanted","started_ms":…}. Writing never blocks the loop for long and is not
- * flushed to disk: a journal helps people and is no part of any promise. What could not be written is counted.
+ * flushed to disk: a journal helps people and is no part of any promise. What could not be written is
+ * counted.
  */
 #ifndef DISPATCHER_JOURNAL_H
 #define DISPATCHER_JOURNAL_H

@@ -1,0 +1,31 @@
+/*
+ * Lines of the journal: one event as one line of JSON, and back.
+ *
+ *     {"received":…,"timestamp":…,"recovered":false,"key":"…","bridge":"main","channel":"thread",
+ *      "type":"threadNewMessage","context":…,"container":…,"item":…,"author":…,"data":{…}}
+ *
+ * Members that an event lacks are left out. `received` stands first, so that what is outside a span of time
+ * is told without parsing.
+ */
+#ifndef DISPATCHER_JOURNAL_LINE_H
+#define DISPATCHER_JOURNAL_LINE_H
+
+#include "core/buf.h"
+#include "proto/event.h"
+
+/* Appends the line with its line feed. 0, or -1 if OUT takes no more; OUT is then as it was. */
+int journal_line_print(const struct event *e, struct buf *out);
+/* Parses a line of the journal, or a notification as a Bridge sends it, and appends its packed form to OUT. A
+ * notification is given BRIDGE, and its own time as that of its arrival. 0, or -1 with *WHY, a fixed phrase.
+ */
+int journal_line_parse(const char *text, size_t len, const char *bridge, struct buf *out, const char **why);
+/* The same of what was parsed already; RAW is the text of JSON. */
+int journal_line_from_json(const cJSON *json, const char *raw, size_t len, const char *bridge,
+                           struct buf *out, const char **why);
+/* The value of `received` of a line that this module printed; -1 if it does not begin so. */
+int64_t journal_line_received(const char *text, size_t len);
+/* Appends a value as JSON text; whole numbers and doubles keep their value, bytes that are not UTF-8 become
+ * U+FFFD. */
+void journal_value_print(const msgpack_object *o, struct buf *out);
+
+#endif
