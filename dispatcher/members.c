@@ -181,6 +181,12 @@ enum members_known members_find(struct members *m, struct msg_str bridge, struct
     return MEMBERS_KNOWN;
 }
 
+bool members_knows(struct members *m, struct msg_str bridge, struct msg_str container)
+{
+    uint64_t hash;
+    return *place_of(m, bridge, container, &hash) != NULL;
+}
+
 /* ---- learning ---- */
 
 /* Ids from any source, each kept once; the set holds index + 1. */
