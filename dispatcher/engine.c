@@ -271,7 +271,6 @@ struct engine *engine_new(const struct slice *slice, engine_fn *fn, void *arg, s
     e->clock = STORE_CLOCK;
     e->due_ms = -1;
     e->options.installation = installation;
-    e->options.retention_ms = b ? slice_number(b, "retention", DEFAULT_RETENTION_MS) : DEFAULT_RETENTION_MS;
     e->options.log_limit_bytes = -1;
     e->rules = rules_new(slice, faults);
     if (!e->rules || open_store(e, faults))

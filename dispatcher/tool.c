@@ -7,9 +7,9 @@
 #include "core/alloc.h"
 #include "core/buf.h"
 #include "dispatcher/expr/expr.h"
+#include "dispatcher/tool_parts.h"
 #include "proto/event.h"
 
-enum { TOOL_FINE, TOOL_FAILED, TOOL_USAGE };
 enum { ARENA_BYTES = 64 * 1024 * 1024 };
 
 /* ---- the event ---- */
@@ -181,7 +181,7 @@ int tool_main(int argc, char **argv)
     static const struct {
         const char *word;
         int (*run)(int argc, char **argv);
-    } tools[] = {{"eval", tool_eval}};
+    } tools[] = {{"eval", tool_eval}, {"replay", tool_replay}};
     for (size_t i = 0; argc > 0 && i < sizeof tools / sizeof tools[0]; i++)
         if (strcmp(argv[0], tools[i].word) == 0)
             return tools[i].run(argc, argv);

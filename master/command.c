@@ -7,8 +7,6 @@
 #include "core/str.h"
 #include "master/commands.h"
 
-#define DEFAULT_CONFIG "/etc/bridgebell/bridgebell.conf"
-
 static const char queue_details[] =
     "  ls                       jobs, newest last; filters: --state, --rule, --limit\n"
     "  show ID                  one job with everything known about it; ID may be its first six digits or "
@@ -34,6 +32,11 @@ static const char send_details[] =
 static const char eval_details[] = "FILE holds one notification as the Bridge sends it; \"-\" reads it from "
                                    "standard input. Without one the names "
                                    "of an\nevent have no value.\n";
+
+static const char replay_details[] =
+    "A file holds lines of a journal, or notifications as a Bridge sends them; a directory is a journal. The "
+    "clock\nruns from event to event, so throttles, digests, quiet hours and budgets behave as they would "
+    "have.\nExit code 3: nothing matched.\n";
 
 /* The words of `eval` are read by the dispatcher's executable. */
 static const struct option_row eval_options[] = {
@@ -76,6 +79,13 @@ static const struct command commands[] = {
      .details = eval_details,
      .options = eval_options,
      .run_raw = eval_command},
+    {.name = "replay",
+     .summary = "what events of the past would have sent, to whom, when and at what price",
+     .usage = "FILE… | --since WHEN [--until WHEN] [--config NEW [--diff]] [--json]",
+     .details = replay_details,
+     .options = replay_options,
+     .words_max = 1000,
+     .run = replay_command},
     {.name = "pause",
      .summary = "send nothing until \"resume\"; events are still taken",
      .usage = "[--provider NAME]",
@@ -136,8 +146,9 @@ static void print_overview(FILE *out)
     for (size_t i = 0; i < COMMANDS; i++)
         if (!commands[i].is_hidden)
             fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
-    fputs("\n\"bridgebell help COMMAND\" says more. Everywhere: -c FILE (default " DEFAULT_CONFIG ").\n"
-          "Exit codes: 0 fine, 1 failed, 2 wrong usage.\n",
+    fputs("\n\"bridgebell help COMMAND\" says more. Everywhere: -c FILE (default " COMMAND_DEFAULT_CONFIG
+          ").\n"
+          "Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 nothing matched (replay, test).\n",
           out);
 }
 
@@ -268,5 +279,5 @@ int command_main(int argc, char **argv)
 const char *command_config(const struct arguments *arguments)
 {
     const char *file = options_get(arguments, "config");
-    return file ? file : DEFAULT_CONFIG;
+    return file ? file : COMMAND_DEFAULT_CONFIG;
 }

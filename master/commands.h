@@ -18,8 +18,10 @@ int reopen_command(const struct arguments *arguments);
 int resync_command(const struct arguments *arguments);
 int reference_command(const struct arguments *arguments);
 int eval_command(int argc, char **argv);
+int replay_command(const struct arguments *arguments);
 
 extern const struct option_row run_options[], check_options[], status_options[], send_options[],
-    queue_options[], line_options[], plain_options[], stop_options[], resync_options[], reference_options[];
+    queue_options[], line_options[], plain_options[], stop_options[], resync_options[], reference_options[],
+    replay_options[];
 
 #endif
