@@ -34,7 +34,7 @@ struct resolving {
     struct recipient_list *out;
     struct span pool[POOL_BLOCKS]; /* the last one is being filled */
     size_t pool_count, pool_used, people;
-    struct span container; /* the members' */
+    struct span container;      /* the members' */
     const struct recipient *as; /* whose language, zone and group the people of the expression get */
 };
 
@@ -406,17 +406,12 @@ bool audience_wants_members(const struct audience *a)
     return a->wants_members;
 }
 
-static void resolve_item(struct resolving *r, const struct audience_item *item,
-                         const struct expr_value values[EXPR_EVENT_SLOTS])
+static void resolve_expression(struct resolving *r, const struct expr *expr,
+                               const struct expr_value values[EXPR_EVENT_SLOTS])
 {
-    if (!item->expr) {
-        add_person(r, item->person);
-        return;
-    }
     const struct expr_activation activation = {
         .values = values, .value_count = EXPR_EVENT_SLOTS, .context = r};
-    r->as = &item->person;
-    struct expr_value v = expr_eval(item->expr, &activation, r->arena);
+    struct expr_value v = expr_eval(expr, &activation, r->arena);
     if (v.type == EXPR_ERROR) {
         char *words = expr_arena_alloc(r->arena, v.length + (size_t)1);
         if (words)
@@ -434,12 +429,17 @@ void audience_resolve(const struct audience *a, const struct event *event,
                       struct expr_arena *arena, struct recipient_list *out)
 {
     recipient_list_clear(out);
-    if (a->fixed) {
-        out->list = a->fixed;
+    if (!a->expressions) {
+        out->list = a->people;
         out->count = a->count;
         return;
     }
     struct resolving r = {.audience = a, .event = event, .members = members, .arena = arena, .out = out};
-    for (size_t i = 0; i < a->count && !out->waits; i++)
-        resolve_item(&r, &a->items[i], values);
+    for (size_t i = 0; i < a->count && !out->waits; i++) {
+        r.as = &a->people[i];
+        if (a->items[i].expr)
+            resolve_expression(&r, a->items[i].expr, values);
+        else
+            add_person(&r, a->people[i]);
+    }
 }

@@ -10,10 +10,12 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "core/str.h"
+#include "dispatcher/control_parts.h"
+#include "dispatcher/control_quiet.h"
 #include "dispatcher/control_send.h"
 #include "proto/role.h"
 
-enum { LIST_DEFAULT = 50, LIST_MOST = 1000, WHO_MAX = 48 };
+enum { LIST_DEFAULT = 50, LIST_MOST = 1000 };
 
 /* ---- answers ---- */
 
@@ -22,6 +24,11 @@ static cJSON *answer(bool ok)
     cJSON *o = cJSON_CreateObject();
     cJSON_AddBoolToObject(o, "ok", ok);
     return o;
+}
+
+cJSON *control_good(void)
+{
+    return answer(true);
 }
 
 void control_refuse(uint64_t id, const char *error, const char *hint)
@@ -33,7 +40,7 @@ void control_refuse(uint64_t id, const char *error, const char *hint)
     role_reply(id, o);
 }
 
-static void refuse_store(uint64_t id, enum store_status status)
+void control_refuse_store(uint64_t id, enum store_status status)
 {
     control_refuse(id, status == STORE_FULL ? "the store is full" : "the store failed",
                    "see the dispatcher's log; nothing was changed");
@@ -44,25 +51,25 @@ const char *control_text(const cJSON *request, const char *name)
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(request, name));
 }
 
-static int64_t number_or(const cJSON *request, const char *name, int64_t otherwise)
+int64_t control_number(const cJSON *request, const char *name, int64_t otherwise)
 {
     const cJSON *n = cJSON_GetObjectItemCaseSensitive(request, name);
     return cJSON_IsNumber(n) && n->valuedouble > -1e15 && n->valuedouble < 1e15 ? (int64_t)n->valuedouble
                                                                                 : otherwise;
 }
 
-static bool is_masked(const cJSON *request)
+bool control_is_masked(const cJSON *request)
 {
     return !cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(request, "masked"));
 }
 
-static void who(const cJSON *request, char out[WHO_MAX])
+void control_who(const cJSON *request, char out[CONTROL_WHO_MAX])
 {
-    int64_t uid = number_or(request, "uid", -1);
+    int64_t uid = control_number(request, "uid", -1);
     if (uid >= 0)
-        snprintf(out, WHO_MAX, "uid %lld", (long long)uid);
+        snprintf(out, CONTROL_WHO_MAX, "uid %lld", (long long)uid);
     else
-        snprintf(out, WHO_MAX, "the operator");
+        snprintf(out, CONTROL_WHO_MAX, "the operator");
 }
 
 /* ---- which jobs ---- */
@@ -181,7 +188,7 @@ struct reading {
 
 static void reply_jobs(struct reading *r)
 {
-    bool masked = is_masked(r->request);
+    bool masked = control_is_masked(r->request);
     int64_t now_ms = store_now_ms(r->control->store);
     if (r->whole && r->list.count != 1) {
         control_refuse(r->id, r->list.count ? "several jobs begin with this id" : "no such job",
@@ -205,7 +212,7 @@ static void on_list_done(struct store_unit *unit, enum store_status status)
     if (status == STORE_OK)
         reply_jobs(r);
     else
-        refuse_store(r->id, status);
+        control_refuse_store(r->id, status);
     for (size_t i = 0; i < r->list.count; i++)
         store_job_free(&r->list.jobs[i]);
     free(r->list.jobs);
@@ -225,7 +232,7 @@ static void read_jobs(struct control *c, uint64_t id, const cJSON *request, bool
         free(r);
         return;
     }
-    int64_t limit = number_or(request, "limit", LIST_DEFAULT);
+    int64_t limit = control_number(request, "limit", LIST_DEFAULT);
     r->list.filter.limit = whole ? 2 : (size_t)(limit < 1 ? 1 : limit > LIST_MOST ? LIST_MOST : limit);
     r->list.unit = (struct store_unit){.kind = STORE_LIST, .done = on_list_done, .arg = r};
     store_submit(c->store, &r->list.unit);
@@ -251,7 +258,7 @@ struct handling {
     struct control *control;
     uint64_t id;
     cJSON *request;
-    char who[WHO_MAX];
+    char who[CONTROL_WHO_MAX];
 };
 
 static void on_hand_done(struct store_unit *unit, enum store_status status)
@@ -265,7 +272,7 @@ static void on_hand_done(struct store_unit *unit, enum store_status status)
                  log_str("by", h->who), log_int("jobs", (int64_t)h->hand.changed));
         queue_kick(h->control->queue);
     } else {
-        refuse_store(h->id, status);
+        control_refuse_store(h->id, status);
     }
     cJSON_Delete(h->request);
     free(h);
@@ -288,7 +295,7 @@ static void handle_jobs(struct control *c, uint64_t id, const cJSON *request, en
         free(h);
         return;
     }
-    who(request, h->who);
+    control_who(request, h->who);
     h->hand.hand = hand;
     h->hand.who = h->who;
     h->hand.unit = (struct store_unit){.kind = STORE_CANCEL, .done = on_hand_done, .arg = h};
@@ -317,8 +324,8 @@ static void on_queue_drop(struct control *c, uint64_t id, const cJSON *request)
 static void move_line(struct control *c, uint64_t id, const cJSON *request,
                       int (*fn)(struct queue *q, const char *provider, const char *who))
 {
-    char name[WHO_MAX];
-    who(request, name);
+    char name[CONTROL_WHO_MAX];
+    control_who(request, name);
     if (fn(c->queue, control_text(request, "provider"), name))
         control_refuse(id, "no such provider", "bridgebell status lists them");
     else
@@ -339,7 +346,7 @@ static void on_resume(struct control *c, uint64_t id, const cJSON *request)
 static void on_resync(struct control *c, uint64_t id, const cJSON *request)
 {
     const char *bridge = control_text(request, "bridge");
-    size_t asked = intake_resync(c->intake, bridge, number_or(request, "since_ms", -1));
+    size_t asked = intake_resync(c->intake, bridge, control_number(request, "since_ms", -1));
     if (!asked) {
         control_refuse(id, bridge ? "no listener of this bridge is connected" : "no listener is connected",
                        "bridgebell status shows the bridges");
@@ -394,6 +401,8 @@ cJSON *control_status(struct control *c)
     add_store(c, status);
     queue_status(c->queue, status);
     rules_status(c->rules, status);
+    rules_noise_status(c->rules, c->store, status);
+    silences_status(c->silences, store_now_ms(c->store), status);
     journal_status(c->journal, status);
     return status;
 }
@@ -461,6 +470,8 @@ void control_metrics(struct control *c, struct buf *out)
     print_store(c, out);
     queue_metrics(c->queue, out);
     rules_metrics(c->rules, out);
+    rules_noise_metrics(c->rules, c->store, out);
+    silences_metrics(c->silences, store_now_ms(c->store), out);
     journal_metrics(c->journal, out);
 }
 
@@ -482,6 +493,12 @@ static const struct {
     {"pause", on_pause, true},
     {"resume", on_resume, true},
     {"resync", on_resync, true},
+    {"silence-add", control_silence_add, true},
+    {"silence-list", control_silence_list, false},
+    {"silence-expire", control_silence_expire, true},
+    {"optout-add", control_opt_out_add, true},
+    {"optout-remove", control_opt_out_remove, true},
+    {"optout-list", control_opt_out_list, false},
 };
 
 void control_request(struct control *c, uint64_t id, const cJSON *request)

@@ -10,11 +10,13 @@
 #define DISPATCHER_CONTROL_H
 
 #include "dispatcher/intake.h"
+#include "dispatcher/silences.h"
 
 struct control {
     const struct slice *slice;
     struct store *store;
     struct rules *rules;
+    struct silences *silences;
     struct queue *queue;
     struct intake *intake;
     struct journal *journal; /* NULL: none is kept */

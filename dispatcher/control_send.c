@@ -7,6 +7,7 @@
 #include "core/alloc.h"
 #include "core/log.h"
 #include "core/str.h"
+#include "dispatcher/control_parts.h"
 #include "proto/role.h"
 
 enum { DIGITS_MIN = 8, DIGITS_MAX = 15, FROM_MAX = 16, EXPIRES_MS = 24 * 3600 * 1000 };
@@ -70,6 +71,7 @@ static void add_job(struct sending *s, const char *number, const char *text, con
     j->generation = 1;
     j->points_micro = -1;
     j->parts = -1;
+    j->price_micro = -1;
 }
 
 static void reply_sent(struct sending *s)

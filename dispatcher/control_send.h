@@ -12,8 +12,4 @@ enum { CONTROL_SEND_TO_MAX = 100 };
  * of the jobs once they are committed. */
 void control_send(struct control *c, uint64_t id, const cJSON *request);
 
-/* Shared with control.c. */
-void control_refuse(uint64_t id, const char *error, const char *hint);
-const char *control_text(const cJSON *request, const char *name);
-
 #endif

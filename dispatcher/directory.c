@@ -1,17 +1,285 @@
 #include "dispatcher/directory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/metrics.h"
+#include "dispatcher/directory_parts.h"
+
+/* How a file shows that it was changed. SQLite may write beside the file first. */
+struct stamp {
+    struct {
+        bool there;
+        ino_t inode;
+        off_t size;
+        struct timespec changed;
+    } file, log;
+};
+
+struct directory {
+    char *path, *log_path;
+    const char *country;
+    const struct slice_setting *allowed;
+    struct people *people;
+    struct stamp seen;  /* at the last look */
+    struct stamp tried; /* of what was read last, well or not */
+    int64_t read_ms;    /* wall clock, of the last good reading */
+    char *trouble;      /* NULL: none */
+    uint64_t reads, failures;
+};
+
+/* ---- looking ---- */
+
+static bool same(const struct stamp *a, const struct stamp *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}
+
+static void look(const struct directory *d, struct stamp *out)
+{
+    struct stat st;
+    memset(out, 0, sizeof *out); /* padding too, for `same` */
+    if (stat(d->path, &st) == 0) {
+        out->file.there = true;
+        out->file.inode = st.st_ino;
+        out->file.size = st.st_size;
+        out->file.changed = st.st_mtim;
+    }
+    if (stat(d->log_path, &st) == 0) {
+        out->log.there = true;
+        out->log.inode = st.st_ino;
+        out->log.size = st.st_size;
+        out->log.changed = st.st_mtim;
+    }
+}
+
+/* ---- reading ---- */
+
+static void fault_file(struct directory_reader *r, const char *why)
+{
+    r->bad++;
+    r->passing = true;
+    faults_add(r->faults, r->path, 0, "%s", why);
+}
+
+/* The whole file, at most one byte more than may be. */
+static int read_text(int fd, struct buf *out)
+{
+    static char piece[64 * 1024];
+    for (;;) {
+        ssize_t n = read(fd, piece, sizeof piece);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return (int)n;
+        buf_add(out, piece, (size_t)n);
+        if (out->len > DIRECTORY_BYTES_MAX)
+            return 0;
+    }
+}
+
+static void read_open(struct directory_reader *r, int fd)
+{
+    static const char sqlite_head[] = "SQLite format 3";
+    struct buf text;
+    char head[sizeof sqlite_head];
+    if (pread(fd, head, sizeof head, 0) == (ssize_t)sizeof head &&
+        memcmp(head, sqlite_head, sizeof head) == 0) {
+        r->row_word = "row";
+        directory_read_sqlite(r);
+        return;
+    }
+    buf_init(&text, 0);
+    if (read_text(fd, &text) < 0)
+        fault_file(r, strerror(errno));
+    else if (text.len > DIRECTORY_BYTES_MAX)
+        fault_file(r, "larger than 64 MiB");
+    else
+        directory_read_csv(r, text.data ? text.data : "", text.len);
+    buf_free(&text);
+}
+
+static void read_file(struct directory_reader *r)
+{
+    struct stat st;
+    int fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st))
+        fault_file(r, strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        fault_file(r, "not a file");
+    else
+        read_open(r, fd);
+    if (fd >= 0)
+        close(fd);
+}
+
+/* True with the new people in place; otherwise all stays and FAULTS say why. */
+static bool read_again(struct directory *d, struct faults *faults)
+{
+    struct directory_reader r = {
+        .path = d->path,
+        .country = d->country,
+        .allowed = d->allowed,
+        .row_word = "line",
+        .faults = faults,
+    };
+    look(d, &d->tried);
+    directory_reader_open(&r);
+    read_file(&r);
+    bool good = r.bad == 0;
+    if (good) {
+        people_free(&d->people);
+        d->people = r.people;
+        r.people = NULL;
+        d->read_ms = clock_wall_ms();
+        d->reads++;
+    } else if (r.passing) {
+        memset(&d->tried, 0, sizeof d->tried);
+    }
+    directory_reader_close(&r);
+    return good;
+}
+
+/* ---- life ---- */
+
+struct directory *directory_new(const struct slice *slice, struct faults *faults)
+{
+    const struct slice_block *numbers = slice_find(slice, "numbers", NULL);
+    const struct slice_setting *allowed = slice_get(numbers, "allowed");
+    const char *path = slice_text(slice_find(slice, "directory", NULL), "file", NULL);
+    if (!path || !*path)
+        return NULL;
+    struct directory *d = xcalloc(1, sizeof *d);
+    d->path = xstrdup(path);
+    d->log_path = xasprintf("%s-wal", path);
+    d->country = slice_text(numbers, "default_country", NULL);
+    d->allowed = allowed && allowed->count ? allowed : NULL;
+    d->people = people_new();
+    read_again(d, faults);
+    d->seen = d->tried;
+    return d;
+}
+
+void directory_free(struct directory **p)
+{
+    struct directory *d = *p;
+    if (!d)
+        return;
+    *p = NULL;
+    people_free(&d->people);
+    free(d->trouble);
+    free(d->path);
+    free(d->log_path);
+    free(d);
+}
+
+static void note_trouble(struct directory *d, const struct faults *faults)
+{
+    const struct fault *first = &faults->list[0];
+    char *before = d->trouble;
+    d->trouble = first->line ? xasprintf("line %u: %s", first->line, first->text) : xstrdup(first->text);
+    d->failures++;
+    bool known = before && strcmp(before, d->trouble) == 0;
+    free(before);
+    if (known)
+        return;
+    log_error("the directory cannot be read; the people of before stay", log_str("file", d->path),
+              log_str("trouble", d->trouble), log_int("faults", (int64_t)faults->count));
+}
+
+bool directory_refresh(struct directory *d)
+{
+    struct stamp now;
+    struct faults faults = {0};
+    if (!d)
+        return false;
+    look(d, &now);
+    bool stands = same(&now, &d->seen);
+    d->seen = now;
+    if (!stands || (now.file.there && same(&now, &d->tried)))
+        return false;
+    bool good = read_again(d, &faults);
+    if (good) {
+        free(d->trouble);
+        d->trouble = NULL;
+        log_info("directory read", log_str("file", d->path),
+                 log_int("people", (int64_t)people_count(d->people)));
+    } else {
+        note_trouble(d, &faults);
+    }
+    faults_free(&faults);
+    return good;
+}
+
+/* ---- asking ---- */
+
 const struct person *directory_find(const struct directory *d, const char *user, size_t len)
 {
-    (void)d;
-    (void)user;
-    (void)len;
-    return NULL;
+    return d ? people_find(d->people, user, len) : NULL;
 }
+
+const struct person *directory_find_number(const struct directory *d, const char *number)
+{
+    return d ? people_find_number(d->people, number) : NULL;
+}
+
 void directory_tagged(const struct directory *d, const char *tag, size_t len,
                       void (*fn)(void *arg, const struct person *p), void *arg)
 {
-    (void)d;
-    (void)tag;
-    (void)len;
-    (void)fn;
-    (void)arg;
+    if (d)
+        people_tagged(d->people, tag, len, fn, arg);
+}
+
+size_t directory_count(const struct directory *d)
+{
+    return d ? people_count(d->people) : 0;
+}
+
+/* ---- telling ---- */
+
+void directory_status(const struct directory *d, cJSON *status)
+{
+    if (!d)
+        return;
+    cJSON *o = cJSON_AddObjectToObject(status, "directory");
+    cJSON_AddStringToObject(o, "file", d->path);
+    cJSON_AddNumberToObject(o, "people", (double)people_count(d->people));
+    cJSON_AddNumberToObject(o, "read_ms", (double)d->read_ms);
+    if (d->trouble)
+        cJSON_AddStringToObject(o, "trouble", d->trouble);
+    else
+        cJSON_AddNullToObject(o, "trouble");
+}
+
+static void print_one(struct buf *out, const struct metric_def *def, int64_t value)
+{
+    metrics_print_head(out, def);
+    metrics_print_value(out, def, "", NULL, value);
+}
+
+void directory_metrics(const struct directory *d, struct buf *out)
+{
+    static const struct metric_def people = {"directory_people", METRIC_GAUGE, "People in the directory.",
+                                             NULL};
+    static const struct metric_def trouble = {
+        "directory_trouble", METRIC_GAUGE,
+        "1 while the directory's file cannot be read and the people of before stay.", NULL};
+    static const struct metric_def reads = {"directory_reads_total", METRIC_COUNTER,
+                                            "Times that the directory was read well.", NULL};
+    static const struct metric_def failures = {"directory_failures_total", METRIC_COUNTER,
+                                               "Times that a changed directory could not be read.", NULL};
+    if (!d)
+        return;
+    print_one(out, &people, (int64_t)people_count(d->people));
+    print_one(out, &trouble, d->trouble != NULL);
+    print_one(out, &reads, (int64_t)d->reads);
+    print_one(out, &failures, (int64_t)d->failures);
 }

@@ -59,6 +59,7 @@ struct intake {
     struct store *store;
     struct rules *rules;
     struct queue *queue;
+    struct digests *digests; /* NULL: nobody closes them */
     struct journal *journal; /* NULL: none is kept */
     struct bridge *bridges;
     size_t bridges_count;
@@ -187,7 +188,20 @@ static void forget_orphan(struct intake *in, struct batch *b)
     batch_free(&b);
 }
 
-static void count_result(struct bridge *bridge, const struct batch *b)
+/* Tells of what noise control made of the jobs. */
+static void note_jobs(struct intake *in, const struct store_decision *d)
+{
+    int64_t now_ms = store_now_ms(in->store);
+    for (size_t i = 0; i < d->jobs_count; i++) {
+        if (!d->jobs[i].noise)
+            continue;
+        rules_note(in->rules, &d->jobs[i], now_ms);
+        if (in->digests)
+            digests_note(in->digests, &d->jobs[i]);
+    }
+}
+
+static void count_result(struct intake *in, struct bridge *bridge, const struct batch *b)
 {
     bridge->cancelled += b->intake.cancelled;
     for (size_t i = 0; i < b->intake.count; i++) {
@@ -197,6 +211,7 @@ static void count_result(struct bridge *bridge, const struct batch *b)
         else if (d->jobs_count) {
             bridge->matched++;
             bridge->jobs += d->jobs_count;
+            note_jobs(in, d);
         }
     }
 }
@@ -212,7 +227,7 @@ static void on_stored(struct store_unit *unit, enum store_status status)
         queue_settle(in->queue, b->ticket, status == STORE_OK);
     b->ticket = NULL;
     if (status == STORE_OK) {
-        count_result(b->bridge, b);
+        count_result(in, b->bridge, b);
         b->state = BATCH_DONE;
     } else {
         batch_reset(b);
@@ -492,13 +507,14 @@ static void read_bridges(struct intake *in, const struct slice *slice)
 }
 
 struct intake *intake_new(const char *endpoint, const struct slice *slice, struct store *store,
-                          struct rules *rules, struct queue *queue)
+                          struct rules *rules, struct queue *queue, struct digests *digests)
 {
     static const struct link_server_ops ops = {on_hello, on_gone, on_message};
     struct intake *in = xcalloc(1, sizeof *in);
     in->store = store;
     in->rules = rules;
     in->queue = queue;
+    in->digests = digests;
     in->interest_number = (uint64_t)clock_wall_ms();
     read_bridges(in, slice);
     msg_out_init(&in->out, 0);

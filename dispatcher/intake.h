@@ -11,6 +11,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "dispatcher/digests.h"
 #include "dispatcher/journal.h"
 #include "dispatcher/queue.h"
 #include "dispatcher/rules.h"
@@ -20,7 +21,7 @@ struct intake;
 /* Binds ENDPOINT ("ipc:///run/bridgebell/events.ipc"). NULL with errno if it cannot. All that is given must
  * outlive it. */
 struct intake *intake_new(const char *endpoint, const struct slice *slice, struct store *store,
-                          struct rules *rules, struct queue *queue);
+                          struct rules *rules, struct queue *queue, struct digests *digests);
 /* What arrives is written there from now on; JOURNAL may be NULL and must outlive the intake. Before the
  * first pass of the loop, so that listeners are told what it wants. */
 void intake_set_journal(struct intake *i, struct journal *journal);

@@ -13,6 +13,8 @@
 #include "core/loop.h"
 #include "dispatcher/control.h"
 #include "dispatcher/control_send.h"
+#include "dispatcher/digests.h"
+#include "dispatcher/control_parts.h"
 #include "dispatcher/door.h"
 #include "dispatcher/senders.h"
 #include "dispatcher/tool.h"
@@ -23,6 +25,7 @@ enum { OPEN_AGAIN_MS = 1000 };
 static struct {
     struct control parts;
     struct senders *senders;
+    struct digests *digests;
     struct door *door;
     bool has_door;
     struct loop_timer *again; /* there while the disk had no room for opening the store, or has none yet */
@@ -93,7 +96,7 @@ static int open_sockets(const struct slice *slice, struct faults *faults)
     char *events = endpoint(slice, "events.ipc");
     char *jobs = endpoint(slice, "jobs.ipc");
     const char *failed = NULL;
-    p->intake = intake_new(events, slice, p->store, p->rules, p->queue);
+    p->intake = intake_new(events, slice, p->store, p->rules, p->queue, dispatcher.digests);
     if (!p->intake)
         failed = events;
     if (!failed) {
@@ -111,6 +114,9 @@ static int begin_work(struct faults *faults)
 {
     struct control *p = &dispatcher.parts;
     p->queue = queue_new(p->slice, p->store);
+    dispatcher.digests = digests_new(p->store, p->rules, p->queue);
+    p->silences = silences_new(p->store);
+    rules_silences(p->rules, p->silences);
     if (open_sockets(p->slice, faults))
         return -1;
     intake_set_journal(p->intake, p->journal);
@@ -196,6 +202,7 @@ static void quit(int64_t limit_ms)
         role_leave();
         return;
     }
+    digests_stop(dispatcher.digests);
     intake_drain(dispatcher.parts.intake, on_intake_drained, NULL);
     queue_drain(dispatcher.parts.queue, on_queue_drained, NULL);
 }
@@ -222,7 +229,9 @@ static void cleanup(void)
     journal_free(&p->journal);
     senders_free(&dispatcher.senders);
     zsock_shutdown();
+    digests_free(&dispatcher.digests);
     queue_free(&p->queue);
+    silences_free(&p->silences);
     store_close(&p->store);
     rules_free(&p->rules);
 }

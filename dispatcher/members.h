@@ -1,9 +1,9 @@
 /*
  * Members: the users and managers of Threads, Stores, Inboxes, Stream rooms and kvdbs.
  *
- * A bounded cache in memory, filled by look-ups that listeners make at the Bridge on request, and kept current
- * from …Created, …Updated and …Deleted events of containers as they pass. What is not in it must be looked up;
- * after a restart it is empty.
+ * A bounded cache in memory, filled by look-ups that listeners make at the Bridge on request, and kept
+ * current from …Created, …Updated and …Deleted events of containers as they pass. What is not in it must be
+ * looked up; after a restart it is empty.
  */
 #ifndef DISPATCHER_MEMBERS_H
 #define DISPATCHER_MEMBERS_H

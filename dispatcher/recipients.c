@@ -68,26 +68,47 @@ static void count_item(struct audience *a, const struct audience_item *item)
                        expr_uses_function(item->expr, "others");
 }
 
+static struct recipient with_directory(const struct recipients *r, const struct recipient *said)
+{
+    struct recipient out = *said;
+    const struct person *p = said->number ? directory_find_number(r->directory, said->number) : NULL;
+    out.user = p ? p->user : NULL;
+    if (p && p->lang)
+        out.lang = p->lang;
+    if (p && p->zone)
+        out.zone = p->zone;
+    out.lang = out.lang ? out.lang : r->lang;
+    out.zone = out.zone ? out.zone : r->zone;
+    return out;
+}
+
+static void look_up_people(const struct recipients *r, struct audience *a)
+{
+    for (size_t i = 0; i < a->count; i++)
+        a->people[i] = with_directory(r, &a->items[i].person);
+}
+
 static void finish(const struct recipients *r, struct audience *a)
 {
     a->recipients = r;
-    for (size_t i = 0; i < a->count; i++) {
-        struct recipient *p = &a->items[i].person;
-        p->lang = p->lang ? p->lang : r->lang;
-        p->zone = p->zone ? p->zone : r->zone;
-        count_item(a, &a->items[i]);
-    }
-    if (a->expressions)
-        return;
-    a->fixed = xcalloc(a->count + 1, sizeof *a->fixed);
     for (size_t i = 0; i < a->count; i++)
-        a->fixed[i] = a->items[i].person;
+        count_item(a, &a->items[i]);
+    a->people = xcalloc(a->count + 1, sizeof *a->people);
+    look_up_people(r, a);
+}
+
+void recipients_people_changed(struct recipients *r)
+{
+    for (size_t i = 0; i < rules_table_count(r->names); i++)
+        look_up_people(r, &r->groups[i].audience);
+    for (size_t i = 0; i < r->lists_count; i++)
+        look_up_people(r, r->lists[i]);
 }
 
 static void audience_clear(struct audience *a)
 {
     free(a->items);
-    free(a->fixed);
+    free(a->people);
 }
 
 /* ---- reading one text ---- */

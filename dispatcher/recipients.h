@@ -24,7 +24,7 @@ enum { RECIPIENTS_NO_GROUP = -1 };
 struct recipient {
     const char *number;      /* E.164 with the plus */
     const char *user;        /* user id at the Bridge; NULL: not known */
-    const char *lang, *zone; /* of the person, else of the block, else of the installation; never NULL */
+    const char *lang, *zone; /* the directory's, else the block's, else the installation's; never NULL */
     int group; /* index of the recipients block that names the number, in the order of the file, or
                   RECIPIENTS_NO_GROUP */
 };
@@ -68,6 +68,10 @@ void recipient_list_free(struct recipient_list *l);
 struct recipients *recipients_new(const struct slice *slice, struct directory *directory,
                                   struct faults *faults);
 void recipients_free(struct recipients **r);
+
+/* To be called when directory_refresh says that the people are others: what the directory knows of fixed
+ * numbers is looked up anew. Lists that were resolved before are void. */
+void recipients_people_changed(struct recipients *r);
 
 /* The audience that a setting names. Faults are reported for BLOCK at SETTING, those of expressions with a
  * caret. Never NULL; belongs to R and is the same for every list of one name. */

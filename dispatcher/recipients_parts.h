@@ -9,14 +9,14 @@
 /* One thing that `to` names: a fixed number, or an expression whose people get what PERSON says of them. */
 struct audience_item {
     const struct expr *expr; /* NULL: a fixed number */
-    struct recipient person; /* language and zone NULL until the audience is finished */
+    struct recipient person; /* as the blocks say; language and zone NULL: they do not */
 };
 
 struct audience {
     const struct recipients *recipients;
     struct audience_item *items;
     size_t count;
-    struct recipient *fixed; /* all of it, where nothing is an expression; else NULL */
+    struct recipient *people; /* as the directory knows them, by item; those of expressions are not used */
     size_t expressions;
     bool wants_members;
 };

@@ -7,28 +7,16 @@
 #include "core/alloc.h"
 #include "core/metrics.h"
 #include "core/str.h"
+#include "dispatcher/rules_fault.h"
 #include "dispatcher/rules_parts.h"
 
 enum {
     ARENA_MAX = 4 * 1024 * 1024, /* memory that the expressions of one event may use */
-    CARET_MAX = 512,
-    SERIES_MAX = 200, /* rules with metrics of their own and in status */
+    PARTS_MAX = 10,              /* CONTRACT.md section 8 */
+    SERIES_MAX = 200,            /* rules with metrics of their own and in status */
 };
 
 /* ---- loading ---- */
-
-/* The file's line and column of an error inside a setting's text, with the line itself and a caret. */
-static void fault_in_text(const struct slice_block *b, const struct slice_setting *s,
-                          const struct expr_error *error, struct faults *faults)
-{
-    char caret[CARET_MAX];
-    expr_error_caret(s->text, strlen(s->text), error, caret, sizeof caret);
-    size_t len = strlen(caret);
-    while (len && caret[len - 1] == '\n')
-        caret[--len] = '\0';
-    faults_add(faults, b->file, s->line ? s->line + error->line - 1 : b->line,
-               "rule \"%s\", %s, column %u: %s\n%s", b->title, s->name, error->column, error->message, caret);
-}
 
 static const struct slice_setting *text_of(const struct slice_block *b, const char *name,
                                            struct faults *faults)
@@ -50,18 +38,18 @@ static void load_when(struct rule *rule, struct faults *faults)
     if (rule->when)
         rule->needs = expr_analyse(rule->when);
     else
-        fault_in_text(rule->block, s, &error, faults);
+        rules_fault(faults, rule->block, "when", s->text, s->line, &error);
 }
 
-static void load_message(struct rule *rule, struct faults *faults)
+static void load_messages(struct rule *rule, struct faults *faults)
 {
-    const struct slice_setting *s = text_of(rule->block, "message", faults);
-    struct expr_error error;
-    if (!s)
-        return;
-    rule->message = expr_template_compile(s->text, strlen(s->text), expr_event_env(), &error);
-    if (!rule->message)
-        fault_in_text(rule->block, s, &error, faults);
+    const struct slice_block *b = rule->block;
+    if (text_of(b, "message", faults))
+        message_load(&rule->message, b, "message", "messages", faults);
+    message_load(&rule->digest_message, b, "digest_message", "digest_messages", faults);
+    message_load(&rule->storm_message, b, "storm_message", NULL, faults);
+    rule->fit.transliterate = slice_flag(b, "transliterate", false);
+    rule->fit.max_parts = (size_t)slice_number(b, "max_parts", PARTS_MAX);
 }
 
 static void load_recipients(struct rules *r, struct rule *rule, struct faults *faults)
@@ -99,6 +87,9 @@ static void load_provider(struct rule *rule, const struct slice *slice, struct f
     }
     if (!provider)
         return;
+    int64_t provider_parts = slice_number(provider, "max_parts", 0);
+    if (provider_parts > 0 && (size_t)provider_parts < rule->fit.max_parts)
+        rule->fit.max_parts = (size_t)provider_parts;
     rule->provider = provider->title;
     rule->from = slice_text(b, "from", slice_text(provider, "from", NULL));
 }
@@ -120,9 +111,11 @@ static void load_rule(struct rules *r, struct rule *rule, const struct slice *sl
     rule->enabled = slice_flag(b, "enabled", true);
     rule->cancel_on_delete = slice_flag(b, "cancel_on_delete", true);
     load_when(rule, faults);
-    load_message(rule, faults);
+    load_messages(rule, faults);
     load_recipients(r, rule, faults);
     load_provider(rule, slice, faults);
+    rule->noise = noise_rule_new(r->noise, b, rule->priority, faults);
+    rules_table_add(r->names, rule->name, strlen(rule->name));
     r->cancels = r->cancels || (rule->enabled && rule->cancel_on_delete);
 }
 
@@ -130,7 +123,12 @@ struct rules *rules_new(const struct slice *slice, struct faults *faults)
 {
     size_t faults_before = faults->count;
     struct rules *r = xcalloc(1, sizeof *r);
+    r->directory = directory_new(slice, faults);
     r->recipients = recipients_new(slice, r->directory, faults);
+    r->noise = noise_new(slice, faults);
+    r->prices = prices_new(slice, faults);
+    r->names = rules_table_new();
+    rules_own_messages(r);
     r->list = xcalloc(slice_count(slice, "rule") + 1, sizeof *r->list);
     for (const struct slice_block *b = NULL; (b = slice_next(slice, "rule", b));) {
         struct rule *rule = &r->list[r->count++];
@@ -156,14 +154,33 @@ void rules_free(struct rules **p)
     for (size_t i = 0; i < r->count; i++) {
         expr_requirements_free(&r->list[i].needs);
         expr_free(&r->list[i].when);
-        expr_template_free(&r->list[i].message);
+        message_free(&r->list[i].message);
+        message_free(&r->list[i].digest_message);
+        message_free(&r->list[i].storm_message);
         free(r->list[i].failure);
     }
     free(r->list);
     recipients_free(&r->recipients);
     recipient_list_free(&r->who);
+    for (size_t i = 0; i < WHY_COUNT; i++)
+        message_free(&r->own[i]);
+    noise_free(&r->noise);
+    prices_free(&r->prices);
+    rules_table_free(&r->names);
+    directory_free(&r->directory);
     expr_arena_free(&r->arena);
     free(r);
+}
+
+void rules_use_members(struct rules *r, struct members *members)
+{
+    r->members = members;
+}
+
+void rules_refresh(struct rules *r)
+{
+    if (directory_refresh(r->directory))
+        recipients_people_changed(r->recipients);
 }
 
 /* ---- matching ---- */
@@ -194,9 +211,16 @@ struct match {
     const struct event_type *type; /* NULL: unknown */
     const struct hash_id *store_id;
     int64_t now_ms;
-    struct expr_value values[EXPR_EVENT_SLOTS];
+    struct expr_value values[MESSAGE_SLOTS]; /* the event's, then those of a message */
     struct expr_activation activation;
     struct rules_jobs *out;
+};
+
+/* What was rendered last, and for whom. */
+struct rendered {
+    const struct expr_template *of;
+    const char *lang, *zone;
+    struct message_text *text;
 };
 
 static struct store_job *new_job(struct rules_jobs *jobs)
@@ -276,21 +300,23 @@ static void fill_job(const struct match *m, const struct rule *rule, const char 
     j->generation = 1;
     j->points_micro = -1;
     j->parts = -1;
+    j->price_micro = -1;
     j->received_ns = e->received_mono_ns;
 }
 
-/* The text without blanks at its ends. */
-static const char *render(struct match *m, struct rule *rule)
+/* The text for a person; of the last rendering if it would be the same. */
+static const struct message_text *render(struct match *m, struct rule *rule, const struct recipient *to,
+                                         struct rendered *last)
 {
-    static char text[WIRE_TEXT_MAX + 1];
-    struct expr_template_result result =
-        expr_template_render(rule->message, &m->activation, m->rules->arena, 0, text, sizeof text);
-    rule->unrendered += result.failures > 0;
-    size_t len = result.length;
-    while (len && isspace((unsigned char)text[len - 1]))
-        len--;
-    text[len] = '\0';
-    return text + strspn(text, " \t\r\n\v\f");
+    const struct expr_template *t = message_pick(&rule->message, to->lang);
+    bool same = last->of == t && (!rule->message.personal ||
+                                  (strcmp(last->lang, to->lang) == 0 && strcmp(last->zone, to->zone) == 0));
+    if (same)
+        return last->text;
+    message_render(t, m->values, rule->name, to->lang, to->zone, &rule->fit, m->rules->arena, last->text);
+    rule->unrendered += last->text->failures > 0;
+    *last = (struct rendered){t, to->lang, to->zone, last->text};
+    return last->text;
 }
 
 static void note_failure(struct rule *rule, const char *words, size_t len)
@@ -304,18 +330,64 @@ static void note_failure(struct rule *rule, const char *words, size_t len)
 
 static void suppress(struct store_job *j, enum store_why why, char *reason)
 {
-    (void)why;
     j->state = JOB_SUPPRESSED;
     j->reason = reason;
+    j->noise = noise_refused(why);
 }
 
-static void make_job(struct match *m, struct rule *rule, const struct recipient *to, const char *text)
+static void set_price(const struct match *m, struct store_job *j, const struct message_text *text)
+{
+    j->parts = (int32_t)text->size.parts;
+    j->price_micro = prices_of(m->rules->prices, j->number, text->size.parts);
+}
+
+/* An operator's or a person's wish not to be rung; true if the job is suppressed by it. */
+static bool is_unwanted(struct match *m, const struct rule *rule, struct store_job *j)
+{
+    static const char *const priorities[] = {"critical", "normal", "bulk"};
+    struct silences *s = m->rules->silences;
+    if (!s)
+        return false;
+    const char *id =
+        silences_match(s, m->values, rule->name, priorities[rule->priority], m->now_ms, m->rules->arena);
+    if (id)
+        suppress(j, WHY_SILENCE, xasprintf("silence %s", id));
+    else if (silences_opted_out(s, j->number))
+        suppress(j, WHY_OPT_OUT, xstrdup("the person has opted out"));
+    return j->noise != NULL;
+}
+
+static void add_noise(struct match *m, struct rule *rule, const struct recipient *to, struct store_job *j)
+{
+    struct expr_value failure = expr_null();
+    const struct noise_message message = {.rule = rule->name,
+                                          .to = to,
+                                          .text = j->text,
+                                          .price_micro = j->price_micro,
+                                          .event_ms = j->event_ms,
+                                          .now_ms = m->now_ms,
+                                          .activation = &m->activation,
+                                          .arena = m->rules->arena};
+    j->noise = noise_of(m->rules->noise, rule->noise, &message, &failure);
+    if (failure.type == EXPR_ERROR)
+        note_failure(rule, failure.as.string, failure.length);
+    if (j->noise->why == WHY_NOTHING)
+        return;
+    j->state = JOB_SUPPRESSED;
+    j->reason = xstrdup(store_why_names[j->noise->why]);
+}
+
+static void make_job(struct match *m, struct rule *rule, const struct recipient *to,
+                     const struct message_text *text)
 {
     struct store_job *j = new_job(m->out);
-    fill_job(m, rule, to->number, text, j);
-    if (!text[0])
-        suppress(j, WHY_EMPTY, xstrdup("the message is empty"));
+    fill_job(m, rule, to->number, text->text, j);
+    set_price(m, j, text);
     rule->jobs++;
+    if (!text->length)
+        suppress(j, WHY_EMPTY, xstrdup("the message is empty"));
+    else if (!is_unwanted(m, rule, j))
+        add_noise(m, rule, to, j);
 }
 
 /* Somebody who cannot be rung: a row without a number that says why. */
@@ -342,9 +414,10 @@ static void make_jobs(struct match *m, struct rule *rule)
 {
     const struct recipient_list *who = who_of(m, rule);
     rule->matched++;
-    const char *text = who->count ? render(m, rule) : "";
+    static struct message_text text;
+    struct rendered last = {.text = &text};
     for (size_t i = 0; i < who->count; i++)
-        make_job(m, rule, &who->list[i], text);
+        make_job(m, rule, &who->list[i], render(m, rule, &who->list[i], &last));
     for (size_t i = 0; i < who->missing_count; i++)
         make_missing(m, rule, &who->missing[i]);
 }
@@ -382,9 +455,16 @@ void rules_match(struct rules *r, const struct event *event, const struct hash_i
         .out = out,
     };
     rules_values(event, m.values);
+    message_values(m.values, "", NULL);
     m.activation = (struct expr_activation){.values = m.values, .value_count = EXPR_EVENT_SLOTS};
     expr_arena_reset(r->arena);
     rules_index_find(r->index, m.values, try_rule, &m);
+}
+
+struct rule *rules_find(struct rules *r, const char *name)
+{
+    int64_t i = rules_table_find(r->names, name, strlen(name));
+    return i < 0 ? NULL : &r->list[i];
 }
 
 /* ---- telling ---- */
@@ -411,6 +491,7 @@ static cJSON *rule_status(const struct rule *rule)
 
 void rules_status(struct rules *r, cJSON *status)
 {
+    directory_status(r->directory, status);
     cJSON *list = cJSON_AddArrayToObject(status, "rules");
     size_t shown = 0;
     for (size_t i = 0; i < r->count && shown < SERIES_MAX; i++) {
@@ -462,6 +543,7 @@ static const struct {
 
 void rules_metrics(struct rules *r, struct buf *out)
 {
+    directory_metrics(r->directory, out);
     for (size_t s = 0; s < sizeof series / sizeof series[0]; s++) {
         uint64_t sum = 0;
         bool each = r->count <= SERIES_MAX;

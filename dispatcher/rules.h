@@ -1,9 +1,10 @@
 /*
  * The rules: which event rings whom with which words.
  *
- * Owns the compiled rules and recipients of one configuration, the index that finds the few rules an event
- * can match, and the interest derived from them. Immutable after rules_new but for its counters. Matching is
- * pure: same event, same decisions; nothing is sent or stored here. The slice must outlive the rules.
+ * Owns the compiled rules, recipients and directory of one configuration, the index that finds the few rules
+ * an event can match, and the interest derived from them. Immutable after rules_new but for its counters.
+ * Matching is pure: same event, same decisions; nothing is sent or stored here. The slice must outlive the
+ * rules.
  */
 #ifndef DISPATCHER_RULES_H
 #define DISPATCHER_RULES_H
@@ -11,15 +12,24 @@
 #include <cjson/cJSON.h>
 
 #include "dispatcher/expr/expr.h"
+#include "dispatcher/members.h"
 #include "dispatcher/store.h"
 #include "proto/wire.h"
 
 struct rules;
+struct silences;
 
 /* Compiles all; every fault is added with file and line, with a caret under the column of an expression's
  * error. NULL if there are any. */
 struct rules *rules_new(const struct slice *slice, struct faults *faults);
 void rules_free(struct rules **r);
+/* Silences and opt-outs that hold from now on; NULL: none. They must outlive R. */
+void rules_silences(struct rules *r, struct silences *silences);
+
+/* Where members of containers are looked up; without it (or NULL) nobody knows any. */
+void rules_use_members(struct rules *r, struct members *members);
+/* Looks whether the directory's file changed; to be called every few seconds. */
+void rules_refresh(struct rules *r);
 
 /* Runs the rules on one event and appends a job (JOB_QUEUED, or an end state with its reason) to the list for
  * each rule and recipient; a recipient named twice by a rule counts once. Job ids are hashed with STORE_ID.
@@ -30,6 +40,17 @@ struct rules_jobs {
 };
 void rules_match(struct rules *r, const struct event *event, const struct hash_id *store_id, int64_t now_ms,
                  struct rules_jobs *out);
+
+/* The message of a digest that is frozen: text, parts, price and gates go into its job. MAY_RING false: the
+ * quiet hours of its person hold until *QUIET_UNTIL_MS, and nothing was made. */
+bool rules_close_digest(struct rules *r, struct store_digest *digest, int64_t now_ms, int64_t *quiet_until_ms,
+                        struct store_job *job);
+
+/* A job with noise was inserted or closed: counts it and names in the log, now and then, what bites. */
+void rules_note(struct rules *r, const struct store_job *job, int64_t now_ms);
+
+/* What a message of PARTS to NUMBER costs, "0.09 PLN"; "" if that is not known. */
+const char *rules_price(const struct rules *r, int64_t micro, char *out, size_t size);
 
 /* The values that an expression sees of an event; they view the event. */
 void rules_values(const struct event *event, struct expr_value values[EXPR_EVENT_SLOTS]);
@@ -48,5 +69,8 @@ size_t rules_count(const struct rules *r);
  * no series per rule. */
 void rules_status(struct rules *r, cJSON *status);
 void rules_metrics(struct rules *r, struct buf *out);
+/* The same of what noise control held back, by rule and reason: "noise", "currency", "budget_warnings". */
+void rules_noise_status(struct rules *r, struct store *store, cJSON *status);
+void rules_noise_metrics(struct rules *r, struct store *store, struct buf *out);
 
 #endif

@@ -7,12 +7,12 @@
 #include "core/buf.h"
 #include "dispatcher/rules_table.h"
 
-/* The rules of one value; all lists stand one behind the other in `postings`. */
+/* The rules of one word; all lists stand one behind the other in `postings`. */
 struct span {
     uint32_t start, count;
 };
 
-/* All keys of one path. */
+/* All keys of one path, or of the members of what is there. */
 struct path_index {
     const struct expr_requirement *path; /* any requirement with this path */
     struct rules_table *values;          /* number: index in spans */
@@ -25,6 +25,18 @@ struct rules_index {
     struct rule **postings;
     struct rule **always; /* without a key */
     size_t always_count;
+    uint64_t round; /* one for each event; a rule is met once in each */
+};
+
+/* A rule stands under the words of each of its keys. */
+struct key {
+    struct rule *rule;
+    const struct expr_requirement *need;
+};
+
+struct keys {
+    struct key *list;
+    size_t count, size;
 };
 
 /* What a member of `data` stands for in any type of event. */
@@ -59,18 +71,19 @@ int rules_path_rank(const struct expr_requirement *need)
 
 /* ---- choosing keys ---- */
 
-/* How many rules stand behind each path and value, before a key is chosen. */
+/* How many rules stand behind each path and word, before keys are chosen. */
 struct census {
     struct rules_table *paths;
-    struct rules_table *keys; /* path number, then the value */
+    struct rules_table *keys; /* path number, then the word */
     uint32_t *rules;          /* by key */
     size_t size;
     struct buf word;
 };
 
+/* The members at a path are told from the value there by the NUL behind its name. */
 static int64_t path_number(struct rules_table *paths, const struct expr_requirement *need)
 {
-    return rules_table_add(paths, need->path, strlen(need->path));
+    return rules_table_add(paths, need->path, strlen(need->path) + need->member);
 }
 
 static int64_t key_number(struct census *c, int64_t path, const struct expr_literal *value)
@@ -96,6 +109,16 @@ static void census_add(struct census *c, const struct expr_requirement *need)
     }
 }
 
+static void census_add_rule(struct census *c, const struct expr_requirements *needs)
+{
+    for (size_t i = 0; i < needs->count; i++)
+        census_add(c, &needs->items[i]);
+    for (size_t i = 0; i < needs->clause_count; i++)
+        for (size_t s = 0; s < needs->clauses[i].count; s++)
+            for (size_t n = 0; n < needs->clauses[i].sides[s].count; n++)
+                census_add(c, &needs->clauses[i].sides[s].items[n]);
+}
+
 /* Rules that an event meets on its way through this key's lists. */
 static uint64_t crowd(struct census *c, const struct expr_requirement *need)
 {
@@ -107,19 +130,81 @@ static uint64_t crowd(struct census *c, const struct expr_requirement *need)
 }
 
 /* The requirement shared with the fewest rules; of equal ones the more telling. NULL if there is none. */
-static const struct expr_requirement *choose(struct census *c, const struct expr_requirements *needs)
+static const struct expr_requirement *choose(struct census *c, const struct expr_requirement *items,
+                                             size_t count, uint64_t *least)
 {
     const struct expr_requirement *best = NULL;
-    uint64_t least = 0;
-    for (size_t i = 0; i < needs->count; i++) {
-        const struct expr_requirement *need = &needs->items[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct expr_requirement *need = &items[i];
         uint64_t n = crowd(c, need);
-        if (!best || n < least || (n == least && rules_path_rank(need) > rules_path_rank(best))) {
+        if (!best || n < *least || (n == *least && rules_path_rank(need) > rules_path_rank(best))) {
             best = need;
-            least = n;
+            *least = n;
         }
     }
     return best;
+}
+
+/* The clause whose sides, each by its best key, are shared with fewer rules than LEAST. NULL if there is
+ * none. */
+static const struct expr_clause *choose_clause(struct census *c, const struct expr_requirements *needs,
+                                               uint64_t least)
+{
+    const struct expr_clause *best = NULL;
+    for (size_t i = 0; i < needs->clause_count; i++) {
+        const struct expr_clause *clause = &needs->clauses[i];
+        uint64_t sum = 0, side = 0;
+        for (size_t s = 0; s < clause->count && sum < least; s++, sum += side)
+            choose(c, clause->sides[s].items, clause->sides[s].count, &side);
+        if (sum < least) {
+            best = clause;
+            least = sum;
+        }
+    }
+    return best;
+}
+
+static void add_key(struct keys *keys, struct rule *rule, const struct expr_requirement *need)
+{
+    if (keys->count == keys->size) {
+        keys->size = keys->size ? keys->size * 2 : 64;
+        keys->list = xreallocarray(keys->list, keys->size, sizeof *keys->list);
+    }
+    keys->list[keys->count++] = (struct key){rule, need};
+}
+
+/* False if the rule has no key: it is tried for every event. */
+static bool add_keys(struct census *c, struct rule *rule, struct keys *keys)
+{
+    uint64_t least = UINT64_MAX, unused = 0;
+    const struct expr_requirement *best = choose(c, rule->needs->items, rule->needs->count, &least);
+    const struct expr_clause *clause = choose_clause(c, rule->needs, least);
+    for (size_t s = 0; clause && s < clause->count; s++)
+        add_key(keys, rule, choose(c, clause->sides[s].items, clause->sides[s].count, &unused));
+    if (!clause && best)
+        add_key(keys, rule, best);
+    return clause || best;
+}
+
+static bool takes_part(const struct rule *rule)
+{
+    return rule->enabled && !rule->needs->never;
+}
+
+static void choose_keys(struct rules_index *x, const struct rules *r, struct keys *keys)
+{
+    struct census c = {.paths = rules_table_new(), .keys = rules_table_new()};
+    for (size_t i = 0; i < r->count; i++)
+        if (takes_part(&r->list[i]))
+            census_add_rule(&c, r->list[i].needs);
+    x->always = xcalloc(r->count + 1, sizeof(struct rule *));
+    for (size_t i = 0; i < r->count; i++)
+        if (takes_part(&r->list[i]) && !add_keys(&c, &r->list[i], keys))
+            x->always[x->always_count++] = &r->list[i];
+    rules_table_free(&c.paths);
+    rules_table_free(&c.keys);
+    free(c.rules);
+    buf_free(&c.word);
 }
 
 /* ---- building ---- */
@@ -151,12 +236,13 @@ static struct span *span_of(struct path_index *p, const struct expr_literal *val
 }
 
 /* First the lengths of the lists are counted, then their places are known, then they are filled. */
-static void count_keys(struct rules_index *x, const struct rules *r,
-                       const struct expr_requirement *const *keys, struct rules_table *paths)
+static void count_keys(struct rules_index *x, const struct keys *keys, struct rules_table *paths)
 {
-    for (size_t i = 0; i < r->count; i++)
-        for (size_t v = 0; keys[i] && v < keys[i]->value_count; v++)
-            span_of(path_of(x, paths, keys[i]), &keys[i]->values[v])->count++;
+    for (size_t i = 0; i < keys->count; i++) {
+        const struct expr_requirement *need = keys->list[i].need;
+        for (size_t v = 0; v < need->value_count; v++)
+            span_of(path_of(x, paths, need), &need->values[v])->count++;
+    }
 }
 
 static void place_lists(struct rules_index *x)
@@ -171,22 +257,13 @@ static void place_lists(struct rules_index *x)
     x->postings = xcalloc((size_t)at + 1, sizeof(struct rule *));
 }
 
-static bool takes_part(const struct rule *rule)
+static void fill_lists(struct rules_index *x, const struct keys *keys, struct rules_table *paths)
 {
-    return rule->enabled && !rule->needs->never;
-}
-
-static void fill_lists(struct rules_index *x, const struct rules *r,
-                       const struct expr_requirement *const *keys, struct rules_table *paths)
-{
-    x->always = xcalloc(r->count + 1, sizeof(struct rule *));
-    for (size_t i = 0; i < r->count; i++) {
-        struct rule *rule = &r->list[i];
-        if (!keys[i] && takes_part(rule))
-            x->always[x->always_count++] = rule;
-        for (size_t v = 0; keys[i] && v < keys[i]->value_count; v++) {
-            struct span *s = span_of(path_of(x, paths, keys[i]), &keys[i]->values[v]);
-            x->postings[s->start + s->count++] = rule;
+    for (size_t i = 0; i < keys->count; i++) {
+        const struct expr_requirement *need = keys->list[i].need;
+        for (size_t v = 0; v < need->value_count; v++) {
+            struct span *s = span_of(path_of(x, paths, need), &need->values[v]);
+            x->postings[s->start + s->count++] = keys->list[i].rule;
         }
     }
 }
@@ -194,24 +271,14 @@ static void fill_lists(struct rules_index *x, const struct rules *r,
 struct rules_index *rules_index_new(const struct rules *r)
 {
     struct rules_index *x = xcalloc(1, sizeof *x);
-    struct census c = {.paths = rules_table_new(), .keys = rules_table_new()};
     struct rules_table *paths = rules_table_new();
-    const struct expr_requirement **keys = xcalloc(r->count + 1, sizeof *keys);
-    for (size_t i = 0; i < r->count; i++)
-        for (size_t n = 0; takes_part(&r->list[i]) && n < r->list[i].needs->count; n++)
-            census_add(&c, &r->list[i].needs->items[n]);
-    for (size_t i = 0; i < r->count; i++)
-        if (takes_part(&r->list[i]))
-            keys[i] = choose(&c, r->list[i].needs);
-    count_keys(x, r, keys, paths);
+    struct keys keys = {0};
+    choose_keys(x, r, &keys);
+    count_keys(x, &keys, paths);
     place_lists(x);
-    fill_lists(x, r, keys, paths);
-    free(keys);
+    fill_lists(x, &keys, paths);
+    free(keys.list);
     rules_table_free(&paths);
-    rules_table_free(&c.paths);
-    rules_table_free(&c.keys);
-    free(c.rules);
-    buf_free(&c.word);
     return x;
 }
 
@@ -233,21 +300,54 @@ void rules_index_free(struct rules_index **p)
 
 /* ---- finding ---- */
 
-void rules_index_find(const struct rules_index *x, const struct expr_value *values, rules_index_fn *fn,
-                      void *arg)
+static void look_up(const struct rules_index *x, const struct path_index *p, struct expr_value value,
+                    rules_index_fn *fn, void *arg)
 {
+    char scratch[EXPR_WORD_SIZE];
+    struct expr_literal word;
+    if (!expr_word(value, scratch, &word))
+        return;
+    int64_t number = rules_table_find(p->values, word.string, word.length);
+    if (number < 0)
+        return;
+    const struct span *s = &p->spans[number];
+    for (uint32_t k = 0; k < s->count; k++) {
+        struct rule *rule = x->postings[s->start + k];
+        if (rule->round != x->round)
+            fn(arg, rule);
+        rule->round = x->round;
+    }
+}
+
+static void look_up_members(const struct rules_index *x, const struct path_index *p, struct expr_value value,
+                            rules_index_fn *fn, void *arg)
+{
+    struct expr_value unused;
+    if (value.type != EXPR_LIST && value.type != EXPR_MAP)
+        return;
+    for (size_t i = 0; i < value.length; i++) {
+        struct expr_value element;
+        if (value.type == EXPR_LIST)
+            element = expr_list_at(value, i);
+        else
+            expr_map_at(value, i, &element, &unused);
+        look_up(x, p, element, fn, arg);
+    }
+}
+
+void rules_index_find(struct rules_index *x, const struct expr_value *values, rules_index_fn *fn, void *arg)
+{
+    x->round++;
     for (size_t i = 0; i < x->always_count; i++)
         fn(arg, x->always[i]);
     for (size_t p = 0; p < x->paths_count; p++) {
         struct expr_value value;
-        if (!expr_requirement_value(x->paths[p].path, values, EXPR_EVENT_SLOTS, &value) ||
-            value.type != EXPR_STRING)
+        const struct path_index *path = &x->paths[p];
+        if (!expr_requirement_value(path->path, values, EXPR_EVENT_SLOTS, &value))
             continue;
-        int64_t number = rules_table_find(x->paths[p].values, value.as.string, value.length);
-        if (number < 0)
-            continue;
-        const struct span *s = &x->paths[p].spans[number];
-        for (uint32_t k = 0; k < s->count; k++)
-            fn(arg, x->postings[s->start + k]);
+        if (path->path->member)
+            look_up_members(x, path, value, fn, arg);
+        else
+            look_up(x, path, value, fn, arg);
     }
 }

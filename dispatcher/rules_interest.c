@@ -13,7 +13,13 @@
 #include "dispatcher/rules_parts.h"
 #include "dispatcher/rules_table.h"
 
-enum { CONDITIONS_MAX = 6 };
+enum { CONDITIONS_MAX = 6, SIDES_MAX = 16 };
+
+/* What a rule asks for, or, if it is an || over different paths, one side of it with the rest of the rule. */
+struct demand {
+    const struct expr_requirements *needs;
+    const struct expr_side *side; /* NULL: there are no sides */
+};
 
 /* A set of words, all of one requirement or one word alone. */
 struct words {
@@ -44,12 +50,28 @@ struct builder {
 
 /* ---- reading a rule ---- */
 
-/* The requirement on a variable itself; NULL if there is none. */
-static const struct expr_requirement *need_of(const struct rule *rule, size_t slot)
+/* A listener compares strings with what stands at a path, no numbers, and no members. */
+static bool of_words(const struct expr_requirement *need)
 {
-    for (size_t i = 0; i < rule->needs->count; i++)
-        if (rule->needs->items[i].slot == slot && rule->needs->items[i].field_count == 0)
-            return &rule->needs->items[i];
+    return need->textual && !need->member;
+}
+
+/* Requirement number INDEX, those of the side first; NULL behind the last. */
+static const struct expr_requirement *need_at(const struct demand *d, size_t index)
+{
+    size_t first = d->side ? d->side->count : 0;
+    if (index < first)
+        return &d->side->items[index];
+    return index - first < d->needs->count ? &d->needs->items[index - first] : NULL;
+}
+
+/* The requirement on a variable itself; NULL if there is none. */
+static const struct expr_requirement *need_of(const struct demand *d, size_t slot)
+{
+    const struct expr_requirement *need;
+    for (size_t i = 0; (need = need_at(d, i)); i++)
+        if (need->slot == slot && need->field_count == 0 && of_words(need))
+            return need;
     return NULL;
 }
 
@@ -65,6 +87,8 @@ static bool allows(const struct expr_requirement *need, const char *word)
 /* A listener knows the four names that the type table resolves, and members of `data` by one step. */
 static bool can_be_told(const struct expr_requirement *need)
 {
+    if (!of_words(need))
+        return false;
     switch (need->slot) {
     case EXPR_SLOT_DATA:
         return need->field_count == 1;
@@ -85,11 +109,11 @@ static int by_rank(const void *a, const void *b)
 }
 
 /* The most telling conditions first: a listener drops a frame at the first that fails. */
-static size_t conditions_of(const struct rule *rule, struct condition *out)
+static size_t conditions_of(const struct demand *d, struct condition *out)
 {
     size_t count = 0;
-    for (size_t i = 0; i < rule->needs->count && count < CONDITIONS_MAX; i++) {
-        const struct expr_requirement *need = &rule->needs->items[i];
+    const struct expr_requirement *need;
+    for (size_t i = 0; (need = need_at(d, i)) && count < CONDITIONS_MAX; i++) {
         bool known = !can_be_told(need);
         for (size_t k = 0; k < count; k++)
             known = known || strcmp(out[k].path, need->path) == 0;
@@ -174,26 +198,26 @@ static void collect(struct builder *b, const struct words *channels, const struc
                             conditions[i].need->values[v].length);
 }
 
-static void collect_matches(struct builder *b, const struct rule *rule)
+static void collect_matches(struct builder *b, const struct demand *d)
 {
     struct condition conditions[CONDITIONS_MAX];
-    size_t count = conditions_of(rule, conditions);
-    struct words channels = {need_of(rule, EXPR_SLOT_CHANNEL), NULL};
-    struct words types = {need_of(rule, EXPR_SLOT_TYPE), NULL};
+    size_t count = conditions_of(d, conditions);
+    struct words channels = {need_of(d, EXPR_SLOT_CHANNEL), NULL};
+    struct words types = {need_of(d, EXPR_SLOT_TYPE), NULL};
     collect(b, &channels, &types, conditions, count);
 }
 
 /* ---- deletions ---- */
 
-/* The containers that the rule asks for in events of TYPE; NULL if it does not say. */
-static const struct expr_requirement *container_need(const struct rule *rule, const struct event_type *type)
+/* The containers that are asked for in events of TYPE; NULL if it does not say. */
+static const struct expr_requirement *container_need(const struct demand *d, const struct event_type *type)
 {
-    for (size_t i = 0; i < rule->needs->count; i++) {
-        const struct expr_requirement *need = &rule->needs->items[i];
+    const struct expr_requirement *need;
+    for (size_t i = 0; (need = need_at(d, i)); i++) {
         bool named = need->slot == EXPR_SLOT_CONTAINER && need->field_count == 0;
         bool member = need->slot == EXPR_SLOT_DATA && need->field_count == 1 && type->container &&
                       strcmp(need->fields[0], type->container) == 0;
-        if (named || member)
+        if ((named || member) && of_words(need))
             return need;
     }
     return NULL;
@@ -219,13 +243,13 @@ static bool may_cancel(const struct event_type *deletion, const struct event_typ
     return type->item && !type->is_container && rules_item_identifies(type);
 }
 
-static void collect_deletions_of(struct builder *b, const struct rule *rule, const struct event_type *type)
+static void collect_deletions_of(struct builder *b, const struct demand *d, const struct event_type *type)
 {
     for (size_t i = 0; i < event_types_count; i++) {
         const struct event_type *deletion = &event_types[i];
         if (!may_cancel(deletion, type))
             continue;
-        struct condition condition = {"container", container_need(rule, type), 0};
+        struct condition condition = {"container", container_need(d, type), 0};
         bool foreign = strcmp(deletion->channel, type->channel) != 0;
         struct words channels = {NULL, deletion->channel};
         struct words types = {NULL, deletion->type};
@@ -233,14 +257,40 @@ static void collect_deletions_of(struct builder *b, const struct rule *rule, con
     }
 }
 
-static void collect_deletions(struct builder *b, const struct rule *rule)
+static void collect_deletions(struct builder *b, const struct demand *d)
 {
-    const struct expr_requirement *channels = need_of(rule, EXPR_SLOT_CHANNEL);
-    const struct expr_requirement *types = need_of(rule, EXPR_SLOT_TYPE);
+    const struct expr_requirement *channels = need_of(d, EXPR_SLOT_CHANNEL);
+    const struct expr_requirement *types = need_of(d, EXPR_SLOT_TYPE);
     for (size_t i = 0; i < event_types_count; i++) {
         const struct event_type *type = &event_types[i];
         if (type->sort != EVENT_DELETED && allows(channels, type->channel) && allows(types, type->type))
-            collect_deletions_of(b, rule, type);
+            collect_deletions_of(b, d, type);
+    }
+}
+
+/* ---- rules ---- */
+
+/* Of several clauses the one with the fewest sides; NULL if there is none or it has too many. */
+static const struct expr_clause *clause_of(const struct expr_requirements *needs)
+{
+    const struct expr_clause *best = NULL;
+    for (size_t i = 0; i < needs->clause_count; i++)
+        if (needs->clauses[i].count <= SIDES_MAX && (!best || needs->clauses[i].count < best->count))
+            best = &needs->clauses[i];
+    return best;
+}
+
+static void collect_rule(struct builder *b, const struct rule *rule, const char *bridge)
+{
+    const struct expr_clause *clause = clause_of(rule->needs);
+    size_t sides = clause ? clause->count : 1;
+    for (size_t i = 0; i < sides; i++) {
+        struct demand d = {rule->needs, clause ? &clause->sides[i] : NULL};
+        if (!allows(need_of(&d, EXPR_SLOT_BRIDGE), bridge))
+            continue;
+        collect_matches(b, &d);
+        if (rule->cancel_on_delete)
+            collect_deletions(b, &d);
     }
 }
 
@@ -289,11 +339,8 @@ void rules_interest(const struct rules *r, const char *bridge, struct wire_inter
     memset(out, 0, sizeof *out);
     for (size_t i = 0; i < r->count; i++) {
         const struct rule *rule = &r->list[i];
-        if (!rule->enabled || rule->needs->never || !allows(need_of(rule, EXPR_SLOT_BRIDGE), bridge))
-            continue;
-        collect_matches(&b, rule);
-        if (rule->cancel_on_delete)
-            collect_deletions(&b, rule);
+        if (rule->enabled && !rule->needs->never)
+            collect_rule(&b, rule, bridge);
     }
     out->everything = b.everything;
     out->count = b.everything ? 0 : rules_table_count(b.keys);

@@ -3,20 +3,31 @@
  *
  * A silence is an expression on the event with an end and a comment; while it holds, what rules make of the
  * events that it matches is suppressed and counted. An opt-out is a number that no rule may ring. Both are
- * facts in the store ("silence:ID" with a JSON object, "optout:NUMBER"), so they survive restarts; this module
- * owns the compiled form in memory.
+ * facts in the store ("silence:ID" with a JSON object, "optout:NUMBER"), so they survive restarts; this
+ * module owns the compiled form in memory.
  */
 #ifndef DISPATCHER_SILENCES_H
 #define DISPATCHER_SILENCES_H
 
 #include <cjson/cJSON.h>
 
+#include "core/buf.h"
 #include "dispatcher/expr/expr.h"
 #include "dispatcher/store.h"
 
 struct silences;
 
-/* Reads the facts of STORE (NULL: none, for tools; silences_put and opt_out_put then fill it). */
+enum {
+    SILENCES_MAX = 200, /* that hold or are to come */
+    SILENCES_WHEN_MAX = 8192,
+    SILENCES_COMMENT_MAX = 1000,
+    SILENCES_WHY_SIZE = 1024,
+};
+/* A silence that has ended stays a fact for so long, to be looked at. */
+#define SILENCES_KEPT_MS (INT64_C(7) * 24 * 3600 * 1000)
+
+/* Reads the facts of STORE (NULL: none, for tools; silences_put and opt_out_put then fill it). Forgets
+ * silences as they end, and their facts a week later. Freed before the store. */
 struct silences *silences_new(struct store *store);
 void silences_free(struct silences **s);
 
@@ -30,13 +41,24 @@ const char *silences_match(struct silences *s, const struct expr_value values[EX
 /* Whether a number (E.164 with the plus) has opted out. */
 bool silences_opted_out(const struct silences *s, const char *number);
 
-/* In memory only; TEXT is the fact's value. 0, or -1 with words in WHY: the expression does not compile, … */
+/* TEXT is a fact's value: {"when", "from_ms", "until_ms", "created_ms", "by", "comment"}. 0 if it makes a
+ * silence, or -1 with words in WHY (SILENCES_WHY_SIZE): it does not compile (with a caret), too many, … */
+int silences_check(const struct silences *s, const char *text, char *why, size_t size);
+/* In memory only; one that has the id is replaced. As silences_check. */
 int silences_put(struct silences *s, const char *id, const char *text, char *why, size_t size);
 void silences_remove(struct silences *s, const char *id);
+/* The next id: small numbers that grow. */
+int64_t silences_new_id(struct silences *s);
+/* How often the silence has matched since the start; 0 if it is not in memory. */
+uint64_t silences_matched(const struct silences *s, const char *id);
 void opt_out_put(struct silences *s, const char *number);
 void opt_out_remove(struct silences *s, const char *number);
 
-/* Adds "silences": [{id, when, until_ms, comment, by, matched}] and "opt_outs" (a count) to STATUS. */
+size_t opt_out_count(const struct silences *s);
+
+/* Adds "silences": [{id, when, from_ms, until_ms, left_ms, comment, by, matched, failed}], those that hold
+ * and those to come, and "opt_outs" (a count) to STATUS; appends metrics. */
 void silences_status(const struct silences *s, int64_t now_ms, cJSON *status);
+void silences_metrics(const struct silences *s, int64_t now_ms, struct buf *out);
 
 #endif

@@ -68,31 +68,14 @@ void store_job_free(struct store_job *j)
 
 /* ---- the loop's copy of the facts; a mark is the fact "mark:<bridge>" ---- */
 
-static struct store_fact_entry *find_fact(struct store *s, const char *name)
-{
-    for (size_t i = 0; i < s->facts_count; i++)
-        if (strcmp(s->facts[i].name, name) == 0)
-            return &s->facts[i];
-    return NULL;
-}
-
-static void set_fact(struct store *s, const char *name, const char *value)
-{
-    struct store_fact_entry *entry = find_fact(s, name);
-    char *copy = value ? xstrdup(value) : NULL;
-    if (entry) {
-        free(entry->value);
-        entry->value = copy;
-    } else if (copy) {
-        s->facts = xreallocarray(s->facts, s->facts_count + 1, sizeof *s->facts);
-        s->facts[s->facts_count++] = (struct store_fact_entry){xstrdup(name), copy};
-    }
-}
-
 const char *store_fact(struct store *s, const char *name)
 {
-    const struct store_fact_entry *entry = find_fact(s, name);
-    return entry ? entry->value : NULL;
+    return facts_get(s->facts, name);
+}
+
+const char *store_fact_next(struct store *s, const char *prefix, size_t *cursor, const char **value)
+{
+    return facts_next(s->facts, prefix, cursor, value);
 }
 
 int64_t store_mark_ms(struct store *s, const char *bridge)
@@ -109,7 +92,7 @@ static void move_mark(struct store *s, const struct store_intake *in)
         return;
     char value[32], *name = xasprintf("mark:%s", in->bridge);
     sqlite3_snprintf(sizeof value, value, "%lld", (long long)in->mark_ms);
-    set_fact(s, name, value);
+    facts_set(s->facts, name, value);
     free(name);
 }
 
@@ -157,7 +140,7 @@ static void complete(struct store *s, struct store_unit *unit)
         move_mark(s, (const struct store_intake *)unit);
     if (status == STORE_OK && unit->kind == STORE_FACT) {
         const struct store_fact *fact = (const struct store_fact *)unit;
-        set_fact(s, fact->name, fact->value);
+        facts_set(s->facts, fact->name, fact->value);
     }
     s->completed++;
     unit->done(unit, status);
@@ -286,7 +269,8 @@ static void load_facts(struct store *s)
 {
     sqlite3_stmt *st = db_stmt(&s->db, SQL_FACT_ALL);
     while (db_row(&s->db, st))
-        set_fact(s, (const char *)sqlite3_column_text(st, 0), (const char *)sqlite3_column_text(st, 1));
+        facts_set(s->facts, (const char *)sqlite3_column_text(st, 0),
+                  (const char *)sqlite3_column_text(st, 1));
 }
 
 static void copy_tallies(struct store *s)
@@ -345,6 +329,7 @@ static void init(struct store *s)
     pthread_cond_init(&s->wake, &attr);
     pthread_condattr_destroy(&attr);
     s->lock_fd = -1;
+    s->facts = facts_new();
     s->clock = STORE_CLOCK;
     s->purge.cursor = -1;
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -456,11 +441,7 @@ static void stop_thread(struct store *s)
 
 static void free_store(struct store *s)
 {
-    for (size_t i = 0; i < s->facts_count; i++) {
-        free(s->facts[i].name);
-        free(s->facts[i].value);
-    }
-    free(s->facts);
+    facts_free(&s->facts);
     for (size_t i = 0; i < s->leased_count; i++)
         store_job_free(&s->leased[i]);
     free(s->leased);

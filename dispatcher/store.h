@@ -244,7 +244,8 @@ struct store_close {
     struct store_unit unit;
     struct store_job *job;
     bool shadow;
-    bool applied, postponed; /* result */
+    int64_t postpone_until_ms; /* not 0: it only becomes due again then */
+    bool applied, postponed;   /* result */
 };
 
 /* ---- parents ---- */

@@ -16,20 +16,24 @@
 #include "dispatcher/expr/text.h"
 #include "dispatcher/store_parts.h"
 
-enum { TEXT_BYTES_MAX = 480, AGAIN_MS_MIN = 100, FREEZE_AGAIN_MS = 30000 };
+enum { TEXT_BYTES_MAX = 4096, OLDER_BYTES_MAX = 480, AGAIN_MS_MIN = 100, FREEZE_AGAIN_MS = 30000 };
 
 /* ---- texts: a JSON list, the latest first ---- */
+
+static void add_text(cJSON *list, const char *text, size_t most)
+{
+    char *cut = xstrndup(text, text_valid_prefix(text, strnlen(text, most)));
+    cJSON_AddItemToArray(list, cJSON_CreateString(cut));
+    free(cut);
+}
 
 static char *with_text(const char *texts, const char *text)
 {
     cJSON *old = texts ? cJSON_Parse(texts) : NULL, *list = cJSON_CreateArray();
-    char *cut = xstrndup(text, text_valid_prefix(text, strnlen(text, TEXT_BYTES_MAX)));
-    cJSON_AddItemToArray(list, cJSON_CreateString(cut));
-    free(cut);
+    add_text(list, text, TEXT_BYTES_MAX);
     for (int i = 0; i < STORE_DIGEST_TEXTS - 1 && i < cJSON_GetArraySize(old); i++) {
         const char *one = cJSON_GetStringValue(cJSON_GetArrayItem(old, i));
-        if (one)
-            cJSON_AddItemToArray(list, cJSON_CreateString(one));
+        add_text(list, one ? one : "", OLDER_BYTES_MAX);
     }
     char *out = cJSON_PrintUnformatted(list);
     cJSON_Delete(list);
@@ -306,6 +310,11 @@ static void decide(struct store_db *db, struct store_close *c, struct store_stan
     struct store_job *j = c->job;
     struct store_noise *n = j->noise;
     char words[160];
+    if (c->postpone_until_ms) {
+        freeze(db, j->row, c->postpone_until_ms);
+        c->postponed = true;
+        return;
+    }
     n->refused_by = SIZE_MAX;
     if (j->state == JOB_SUPPRESSED) {
         end_digest(db, c, s, JOB_SUPPRESSED, words_of(n, words, sizeof words));

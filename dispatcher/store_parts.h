@@ -12,6 +12,7 @@
 #include <sqlite3.h>
 
 #include "core/buf.h"
+#include "dispatcher/facts.h"
 #include "dispatcher/store.h"
 #include "dispatcher/store_counter.h"
 #include "dispatcher/store_page.h"
@@ -460,10 +461,6 @@ struct store_unit *store_units_take(struct store_units *u);
 /* Appends all of FROM and leaves it empty. */
 void store_units_move(struct store_units *to, struct store_units *from);
 
-struct store_fact_entry {
-    char *name, *value;
-};
-
 struct store {
     struct store_options options;
     struct store_clock clock;
@@ -496,8 +493,7 @@ struct store {
     /* the loop's */
     struct event *event;
     uint64_t submitted, completed;
-    struct store_fact_entry *facts;
-    size_t facts_count;
+    struct facts *facts;
     struct tallies tallies;
     struct store_job *leased;
     size_t leased_count;

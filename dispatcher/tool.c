@@ -87,12 +87,25 @@ static void print_compile_error(const char *source, const struct expr_error *err
             (int)len, caret);
 }
 
-static int print_value(struct expr_value value, struct expr_arena *arena)
+/* A failure, with a caret if it comes from what a configuration would refuse. */
+static void print_failure(const char *source, struct expr_value failure)
+{
+    struct expr_error error;
+    struct expr *expr = expr_compile(source, strlen(source), expr_event_env(), &error);
+    size_t length = expr ? 0 : strlen(error.message);
+    if (expr || length != failure.length || memcmp(error.message, failure.as.string, length) != 0)
+        fprintf(stderr, "error: %.*s\n", (int)failure.length, failure.as.string);
+    if (!expr)
+        print_compile_error(source, &error);
+    expr_free(&expr);
+}
+
+static int print_value(const char *source, struct expr_value value, struct expr_arena *arena)
 {
     const char *text = NULL;
     size_t len = 0;
     if (value.type == EXPR_ERROR) {
-        fprintf(stderr, "error: %.*s\n", (int)value.length, value.as.string);
+        print_failure(source, value);
         return TOOL_FAILED;
     }
     if (expr_value_to_json(value, arena, &text, &len)) {
@@ -118,7 +131,7 @@ static int evaluate(const char *source, const struct tool_event *event)
     struct expr_arena *arena = expr_arena_new(ARENA_BYTES);
     const struct expr_activation activation = {.values = event ? event->values : NULL,
                                                .value_count = event ? EXPR_EVENT_SLOTS : 0};
-    int rc = print_value(expr_eval(expr, &activation, arena), arena);
+    int rc = print_value(source, expr_eval(expr, &activation, arena), arena);
     expr_arena_free(&arena);
     expr_free(&expr);
     return rc;

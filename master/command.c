@@ -7,6 +7,8 @@
 #include "core/str.h"
 #include "master/commands.h"
 
+#define WORDS_ANY 100000
+
 static const char queue_details[] =
     "  ls                       jobs, newest last; filters: --state, --rule, --limit\n"
     "  show ID                  one job with everything known about it; ID may be its first six digits or "
@@ -28,6 +30,21 @@ static const char send_details[] =
     "The message takes the same way through the queue as any other. --to may be given several times. \"-\" "
     "reads\n"
     "from standard input: --message - the whole text; --to - numbers, one a line, up to an empty line.\n";
+
+static const char silence_details[] =
+    "  add EXPRESSION           what rules make of the events it matches does not ring; needs --for or "
+    "--until\n"
+    "  ls                       those that hold and those to come; --all: the ended ones too\n"
+    "  expire ID…               end them now\n"
+    "\n"
+    "The expression sees the names of an event (channel, type, data, author, …), rule and priority:\n"
+    "  bridgebell silence add \"rule == 'backup' || author == 'importer'\" --for 2h --comment \"data "
+    "import\"\n";
+
+static const char optout_details[] =
+    "  add NUMBER…              no rule rings these numbers any more; \"-\" reads them, one a line\n"
+    "  rm NUMBER…               they may be rung again\n"
+    "  ls                       who has opted out\n";
 
 static const char eval_details[] = "FILE holds one notification as the Bridge sends it; \"-\" reads it from "
                                    "standard input. Without one the names "
@@ -73,6 +90,23 @@ static const struct command commands[] = {
      .words_min = 1,
      .words_max = 2,
      .run = queue_command},
+    {.name = "silence",
+     .summary = "keep what matches an expression from ringing for a while",
+     .usage = "add EXPRESSION --for 2h|--until TIME [--comment TEXT] | ls [--all] [--json] | expire ID…",
+     .details = silence_details,
+     .options = silence_options,
+     .words_min = 1,
+     .words_max = WORDS_ANY,
+     .run = silence_command},
+    {.name = "optout",
+     .summary = "numbers that are never to be rung by a rule",
+     .usage = "add|rm NUMBER… [--comment TEXT] | ls [--json]",
+     .details = optout_details,
+     .options = optout_options,
+     .words_min = 1,
+     .words_max = WORDS_ANY,
+     .numbers_are_words = true,
+     .run = optout_command},
     {.name = "eval",
      .summary = "the value of an expression as JSON, or what is wrong with it",
      .usage = "EXPRESSION [--event FILE|-]",
@@ -84,7 +118,7 @@ static const struct command commands[] = {
      .usage = "FILE… | --since WHEN [--until WHEN] [--config NEW [--diff]] [--json]",
      .details = replay_details,
      .options = replay_options,
-     .words_max = 1000,
+     .words_max = WORDS_ANY,
      .run = replay_command},
     {.name = "pause",
      .summary = "send nothing until \"resume\"; events are still taken",

@@ -9,6 +9,8 @@ int check_command(const struct arguments *arguments);
 int status_command(const struct arguments *arguments);
 int send_command(const struct arguments *arguments);
 int queue_command(const struct arguments *arguments);
+int silence_command(const struct arguments *arguments);
+int optout_command(const struct arguments *arguments);
 int pause_command(const struct arguments *arguments);
 int resume_command(const struct arguments *arguments);
 int reload_command(const struct arguments *arguments);
@@ -22,6 +24,10 @@ int replay_command(const struct arguments *arguments);
 
 extern const struct option_row run_options[], check_options[], status_options[], send_options[],
     queue_options[], line_options[], plain_options[], stop_options[], resync_options[], reference_options[],
+<<<<<<< HEAD
     replay_options[];
+=======
+    silence_options[], optout_options[];
+>>>>>>> main
 
 #endif

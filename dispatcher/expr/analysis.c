@@ -9,6 +9,7 @@
 
 #define ANALYSIS_LIMIT (64u << 20)
 #define ANALYSIS_FIRST_BYTES 1024u
+#define SIDES_LIMIT 1024u   /* sides of a clause */
 #define FIELDS_LIMIT 16u    /* selections in a path */
 #define VALUES_LIMIT 65536u /* strings of one requirement */
 
@@ -21,6 +22,8 @@ struct draft {
     size_t field_count;
     struct expr_literal *values;
     size_t value_count;
+    bool textual;
+    bool member;
     bool exact;
 };
 
@@ -28,6 +31,20 @@ struct drafts {
     struct draft *items;
     size_t count;
     size_t capacity;
+};
+
+struct clause {
+    struct drafts *sides;
+    size_t count;
+    struct clause *next;
+};
+
+/* What a tree requires before it comes to the truth value that is wanted of it. */
+struct finding {
+    struct drafts drafts;
+    struct clause *clauses; /* the last first */
+    bool complete;          /* the drafts say all there is to say */
+    bool never;
 };
 
 struct analyst {
@@ -84,7 +101,7 @@ static bool read_path(const struct node *node, struct draft *draft)
 
 static bool same_path(const struct draft *a, const struct draft *b)
 {
-    if (a->slot != b->slot || a->field_count != b->field_count)
+    if (a->slot != b->slot || a->field_count != b->field_count || a->member != b->member)
         return false;
     for (size_t i = 0; i < a->field_count; i++)
         if (a->field_lengths[i] != b->field_lengths[i] ||
@@ -116,25 +133,50 @@ static void drop_duplicates(struct draft *draft)
     draft->value_count = kept;
 }
 
+/* The word of a literal, a string's viewing the program. */
+static bool set_value(struct analyst *a, struct draft *draft, struct expr_value value)
+{
+    char scratch[EXPR_WORD_SIZE];
+    struct expr_literal *word = &draft->values[draft->value_count];
+    if (!expr_word(value, scratch, word))
+        return false;
+    if (value.type != EXPR_STRING) {
+        word->string = expr_arena_copy(a->arena, scratch, word->length);
+        draft->textual = false;
+    }
+    draft->value_count++;
+    return word->string != NULL;
+}
+
 static bool set_values(struct analyst *a, struct draft *draft, const struct expr_value *values, size_t count)
 {
     if (count == 0 || count > VALUES_LIMIT)
         return false;
     draft->values = expr_arena_alloc(a->arena, count * sizeof draft->values[0]);
+    draft->value_count = 0;
+    draft->textual = true;
+    draft->exact = true;
     if (draft->values == NULL)
         return false;
-    for (size_t i = 0; i < count; i++) {
-        if (values[i].type != EXPR_STRING)
+    for (size_t i = 0; i < count; i++)
+        if (!set_value(a, draft, values[i]))
             return false;
-        draft->values[i] = (struct expr_literal){values[i].as.string, values[i].length};
-    }
-    draft->value_count = count;
-    draft->exact = true;
     drop_duplicates(draft);
     return true;
 }
 
-/* ---- Conjuncts ------------------------------------------------------------------------------- */
+/* The values of a literal, or of a list of literals. */
+static bool set_literals(struct analyst *a, struct draft *draft, const struct node *node, bool list)
+{
+    if (node->op != OP_CONST)
+        return false;
+    if (!list)
+        return set_values(a, draft, &node->value, 1);
+    return node->value.type == EXPR_LIST && !node->value.packed &&
+           set_values(a, draft, node->value.as.items, node->value.length);
+}
+
+/* ---- Conditions ------------------------------------------------------------------------------ */
 
 static bool add_draft(struct analyst *a, struct drafts *drafts, const struct draft *draft)
 {
@@ -155,25 +197,69 @@ static bool add_draft(struct analyst *a, struct drafts *drafts, const struct dra
 /* path == 'literal' and 'literal' == path. */
 static bool read_equality(struct analyst *a, const struct node *node, struct draft *draft)
 {
-    const struct node *path = node->a->op == OP_CONST ? node->b : node->a;
-    const struct node *literal = node->a->op == OP_CONST ? node->a : node->b;
-    return literal->op == OP_CONST && read_path(path, draft) && set_values(a, draft, &literal->value, 1);
+    bool turned = node->a->op == OP_CONST;
+    return read_path(turned ? node->b : node->a, draft) &&
+           set_literals(a, draft, turned ? node->a : node->b, false);
 }
 
-/* path in ['a', 'b']. */
+/* path in ['a', 'b'] and 'a' in path. */
 static bool read_membership(struct analyst *a, const struct node *node, struct draft *draft)
 {
-    const struct node *list = node->b;
-    if (list->op != OP_CONST || list->value.type != EXPR_LIST || list->value.packed)
-        return false;
-    return read_path(node->a, draft) && set_values(a, draft, list->value.as.items, list->value.length);
+    draft->member = node->a->op == OP_CONST;
+    return draft->member ? read_path(node->b, draft) && set_literals(a, draft, node->a, false)
+                         : read_path(node->a, draft) && set_literals(a, draft, node->b, true);
 }
 
-/* What a tree requires; `complete` stays true while the drafts say all there is to say. */
-static void require(struct analyst *a, const struct node *node, struct drafts *drafts, bool *complete,
-                    bool *never);
+/* path.exists(x, x == 'a') and path.exists(x, x in ['a', 'b']). */
+static bool read_exists(struct analyst *a, const struct node *node, struct draft *draft)
+{
+    const struct node *test = node->b;
+    if (test->op != OP_EQUAL && test->op != OP_IN)
+        return false;
+    bool turned = test->op == OP_EQUAL && test->a->op == OP_CONST;
+    const struct node *element = turned ? test->b : test->a;
+    if (element->op != OP_LOCAL || element->slot != node->slot)
+        return false;
+    draft->member = true;
+    return read_path(node->a, draft) && set_literals(a, draft, turned ? test->a : test->b, test->op == OP_IN);
+}
 
-/* The draft of `other` that is about the same path. */
+/* A path that is itself the bool that is wanted. */
+static bool read_flag(struct analyst *a, const struct node *node, bool truth, struct draft *draft)
+{
+    struct expr_value value = expr_bool(truth);
+    return read_path(node, draft) && set_values(a, draft, &value, 1);
+}
+
+static bool read_condition(struct analyst *a, const struct node *node, bool truth, struct draft *draft)
+{
+    switch (node->op) {
+    case OP_EQUAL:
+        return truth && read_equality(a, node, draft);
+    case OP_DIFFERENT:
+        return !truth && read_equality(a, node, draft);
+    case OP_IN:
+        return truth && read_membership(a, node, draft);
+    case OP_EXISTS:
+        return truth && read_exists(a, node, draft);
+    default:
+        return read_flag(a, node, truth, draft);
+    }
+}
+
+/* ---- Alternatives ---------------------------------------------------------------------------- */
+
+static void require(struct analyst *a, const struct node *node, bool truth, struct finding *f);
+
+/* One way for a tree to come to the wanted truth value: `node` does, and `condition`, if there is one, comes
+ * to `holds`. */
+struct way {
+    const struct node *node;
+    const struct node *condition;
+    bool holds;
+};
+
+/* The draft about the same path. */
 static const struct draft *find_path(const struct drafts *drafts, const struct draft *path)
 {
     for (size_t i = 0; i < drafts->count; i++)
@@ -182,101 +268,170 @@ static const struct draft *find_path(const struct drafts *drafts, const struct d
     return NULL;
 }
 
-static bool add_values(struct analyst *a, struct draft *sum, const struct draft *more)
+/* One path through all ways: the union of what each allows; false if some way leaves it open. */
+static bool unite(struct analyst *a, const struct finding *ways, size_t count, struct draft *sum)
 {
-    size_t count = sum->value_count + more->value_count;
-    struct expr_literal *values = expr_arena_alloc(a->arena, count * sizeof *values);
-    if (values == NULL || count > VALUES_LIMIT)
-        return false;
-    memcpy(values, sum->values, sum->value_count * sizeof *values);
-    memcpy(values + sum->value_count, more->values, more->value_count * sizeof *values);
-    sum->values = values;
-    sum->value_count = count;
-    sum->exact = sum->exact && more->exact;
-    return true;
-}
-
-/* One path through all sides of an ||: the union of what each side allows; false if some side leaves it open.
- */
-static bool unite(struct analyst *a, const struct drafts *sides, size_t count, struct draft *sum)
-{
+    size_t total = 0;
+    const struct draft path = *sum;
     for (size_t i = 0; i < count; i++) {
-        const struct draft *side = find_path(&sides[i], sum);
-        if (side == NULL || (side != sum && !add_values(a, sum, side)))
+        const struct draft *side = find_path(&ways[i].drafts, &path);
+        if (side == NULL)
             return false;
+        total += side->value_count;
+    }
+    if (total > VALUES_LIMIT)
+        return false;
+    sum->values = expr_arena_alloc(a->arena, total * sizeof *sum->values);
+    sum->value_count = 0;
+    for (size_t i = 0; sum->values != NULL && i < count; i++) {
+        const struct draft *side = find_path(&ways[i].drafts, &path);
+        memcpy(sum->values + sum->value_count, side->values, side->value_count * sizeof *sum->values);
+        sum->value_count += side->value_count;
+        sum->textual = sum->textual && side->textual;
     }
     drop_duplicates(sum);
-    return true;
+    return sum->values != NULL;
+}
+
+/* The sides of the clause that a way contributes: its own requirements, or the sides of a clause of its own.
+ */
+static size_t sides_of(struct finding *way, struct drafts **sides)
+{
+    bool own = way->drafts.count > 0 || way->clauses == NULL;
+    *sides = own ? &way->drafts : way->clauses->sides;
+    return own ? way->drafts.count > 0 : way->clauses->count;
+}
+
+static void add_clause(struct analyst *a, struct finding *ways, size_t count, struct finding *f)
+{
+    size_t total = 0;
+    struct drafts *sides;
+    for (size_t i = 0; i < count; i++) {
+        size_t more = sides_of(&ways[i], &sides);
+        total += more;
+        if (more == 0 || total > SIDES_LIMIT)
+            return;
+    }
+    struct clause *clause = expr_arena_alloc(a->arena, sizeof *clause);
+    struct drafts *all = expr_arena_alloc(a->arena, total * sizeof *all);
+    if (clause == NULL || all == NULL)
+        return;
+    *clause = (struct clause){.sides = all, .next = f->clauses};
+    for (size_t i = 0; i < count; i++)
+        for (size_t n = sides_of(&ways[i], &sides), k = 0; k < n; k++)
+            all[clause->count++] = sides[k];
+    f->clauses = clause;
+}
+
+/* All that the only way requires. */
+static void adopt(struct analyst *a, const struct finding *way, struct finding *f)
+{
+    f->complete = f->complete && way->complete;
+    for (size_t i = 0; i < way->drafts.count; i++)
+        if (!add_draft(a, &f->drafts, &way->drafts.items[i]))
+            f->complete = false;
+    for (struct clause *clause = way->clauses, *next; clause != NULL; clause = next) {
+        next = clause->next;
+        clause->next = f->clauses;
+        f->clauses = clause;
+    }
 }
 
 /*
- * Sides that are never true are left out. The union is all there is to say only if every side is about one
- * path and completely so.
+ * What all ways have in common: a path that each of them constrains; and that one of them holds. The union
+ * over one path is all there is to say only if every way is about this path and completely so.
  */
-static void require_or(struct analyst *a, const struct node *node, struct drafts *drafts, bool *complete,
-                       bool *never)
+static void combine(struct analyst *a, struct finding *ways, size_t count, struct finding *f)
 {
-    struct drafts *sides = expr_arena_alloc(a->arena, node->count * sizeof *sides);
-    size_t count = 0;
     bool whole = true;
-    if (sides == NULL) {
-        *complete = false;
-        return;
-    }
-    for (uint32_t i = 0; i < node->count; i++) {
-        bool side_complete = true;
-        bool side_never = false;
-        sides[count] = (struct drafts){0};
-        require(a, node->children[i], &sides[count], &side_complete, &side_never);
-        if (side_never)
-            continue;
-        whole = whole && side_complete && sides[count].count == 1;
-        count++;
-    }
-    if (count == 0) {
-        *never = true;
-        return;
-    }
     size_t found = 0;
-    for (size_t i = 0; i < sides[0].count; i++) {
-        struct draft sum = sides[0].items[i];
-        if (!unite(a, sides + 1, count - 1, &sum))
+    for (size_t i = 0; i < count; i++)
+        whole = whole && ways[i].complete && ways[i].drafts.count == 1;
+    for (size_t i = 0; i < ways[0].drafts.count; i++) {
+        struct draft sum = ways[0].drafts.items[i];
+        if (!unite(a, ways, count, &sum))
             continue;
         sum.exact = whole;
-        found += add_draft(a, drafts, &sum);
+        found += add_draft(a, &f->drafts, &sum);
     }
-    *complete = *complete && whole && found == 1;
+    if (whole && found == 1)
+        return;
+    f->complete = false;
+    add_clause(a, ways, count, f);
 }
 
-static void require(struct analyst *a, const struct node *node, struct drafts *drafts, bool *complete,
-                    bool *never)
+/* Ways that lead nowhere are left out. */
+static void require_one(struct analyst *a, const struct way *ways, size_t count, bool truth,
+                        struct finding *f)
+{
+    struct finding *findings = expr_arena_alloc(a->arena, count * sizeof *findings);
+    size_t open = 0;
+    if (findings == NULL) {
+        f->complete = false;
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct finding *way = &findings[open];
+        *way = (struct finding){.complete = true};
+        if (ways[i].condition != NULL)
+            require(a, ways[i].condition, ways[i].holds, way);
+        require(a, ways[i].node, truth, way);
+        open += !way->never;
+    }
+    if (open == 0)
+        f->never = true;
+    else if (open == 1)
+        adopt(a, findings, f);
+    else
+        combine(a, findings, open, f);
+}
+
+/* && that shall be false or || that shall be true: one child decides. */
+static void require_child(struct analyst *a, const struct node *node, bool truth, struct finding *f)
+{
+    struct way *ways = expr_arena_alloc(a->arena, node->count * sizeof *ways);
+    if (ways == NULL) {
+        f->complete = false;
+        return;
+    }
+    for (uint32_t i = 0; i < node->count; i++)
+        ways[i] = (struct way){.node = node->children[i]};
+    require_one(a, ways, node->count, truth, f);
+}
+
+static void require_logic(struct analyst *a, const struct node *node, bool truth, struct finding *f)
+{
+    if ((node->op == OP_OR) == truth) {
+        require_child(a, node, truth, f);
+        return;
+    }
+    for (uint32_t i = 0; i < node->count; i++)
+        require(a, node->children[i], truth, f);
+}
+
+static void require(struct analyst *a, const struct node *node, bool truth, struct finding *f)
 {
     struct draft draft = {0};
-    bool known = false;
     switch (node->op) {
     case OP_AND:
-        for (uint32_t i = 0; i < node->count; i++)
-            require(a, node->children[i], drafts, complete, never);
-        return;
     case OP_OR:
-        require_or(a, node, drafts, complete, never);
+        require_logic(a, node, truth, f);
         return;
-    case OP_CONST:
-        if (node->value.type == EXPR_BOOL && node->value.as.boolean)
-            return;
-        *never = true;
+    case OP_NOT:
+        require(a, node->a, !truth, f);
         return;
-    case OP_EQUAL:
-        known = read_equality(a, node, &draft);
-        break;
-    case OP_IN:
-        known = read_membership(a, node, &draft);
-        break;
-    default:
-        break;
+    case OP_CONDITIONAL: {
+        const struct way ways[] = {{node->b, node->a, true}, {node->c, node->a, false}};
+        require_one(a, ways, 2, truth, f);
+        return;
     }
-    if (!known || !add_draft(a, drafts, &draft))
-        *complete = false;
+    case OP_CONST:
+        f->never = f->never || node->value.type != EXPR_BOOL || node->value.as.boolean != truth;
+        return;
+    default:
+        if (!read_condition(a, node, truth, &draft) || !add_draft(a, &f->drafts, &draft))
+            f->complete = false;
+    }
 }
 
 /* ---- The result ------------------------------------------------------------------------------ */
@@ -334,25 +489,56 @@ static bool keep(struct expr_arena *arena, const struct draft *draft, struct exp
     out->slot = draft->slot;
     out->values = values;
     out->value_count = draft->value_count;
+    out->textual = draft->textual;
+    out->member = draft->member;
     out->exact = draft->exact;
     return true;
+}
+
+static const struct expr_requirement *keep_all(struct expr_arena *arena, const struct drafts *drafts,
+                                               size_t *count)
+{
+    struct expr_requirement *items = expr_arena_alloc(arena, (drafts->count + 1) * sizeof *items);
+    *count = 0;
+    for (size_t i = 0; items != NULL && i < drafts->count; i++)
+        *count += keep(arena, &drafts->items[i], &items[*count]);
+    return items;
+}
+
+static bool keep_clause(struct expr_arena *arena, const struct clause *clause, struct expr_clause *out)
+{
+    struct expr_side *sides = expr_arena_alloc(arena, clause->count * sizeof *sides);
+    for (size_t i = 0; sides != NULL && i < clause->count; i++) {
+        sides[i].items = keep_all(arena, &clause->sides[i], &sides[i].count);
+        if (sides[i].count == 0)
+            return false;
+    }
+    *out = (struct expr_clause){sides, clause->count};
+    return sides != NULL;
+}
+
+static void keep_clauses(struct owned *owned, const struct finding *f)
+{
+    size_t count = 0;
+    for (const struct clause *clause = f->clauses; clause != NULL; clause = clause->next)
+        count++;
+    struct expr_clause *clauses = expr_arena_alloc(owned->arena, (count + 1) * sizeof *clauses);
+    owned->public.clauses = clauses;
+    for (const struct clause *clause = f->clauses; clauses != NULL && clause != NULL; clause = clause->next)
+        owned->public.clause_count += keep_clause(owned->arena, clause, &clauses[owned->public.clause_count]);
 }
 
 struct expr_requirements *expr_analyse(const struct expr *expr)
 {
     struct owned *owned = xcalloc(1, sizeof *owned);
     struct analyst analyst = {.arena = expr_arena_sized(ANALYSIS_LIMIT, ANALYSIS_FIRST_BYTES)};
-    struct drafts drafts = {0};
-    bool complete = true;
+    struct finding finding = {.complete = true};
     owned->arena = expr_arena_sized(ANALYSIS_LIMIT, ANALYSIS_FIRST_BYTES);
-    require(&analyst, expr->root, &drafts, &complete, &owned->public.never);
-    struct expr_requirement *items = expr_arena_alloc(owned->arena, (drafts.count + 1) * sizeof *items);
-    size_t kept = 0;
-    for (size_t i = 0; items != NULL && i < drafts.count; i++)
-        kept += keep(owned->arena, &drafts.items[i], &items[kept]);
-    owned->public.items = items;
-    owned->public.count = kept;
-    owned->public.complete = complete && kept == drafts.count;
+    require(&analyst, expr->root, true, &finding);
+    owned->public.items = keep_all(owned->arena, &finding.drafts, &owned->public.count);
+    owned->public.complete = finding.complete && owned->public.count == finding.drafts.count;
+    owned->public.never = finding.never;
+    keep_clauses(owned, &finding);
     expr_arena_free(&analyst.arena);
     return &owned->public;
 }
@@ -365,20 +551,4 @@ void expr_requirements_free(struct expr_requirements **requirements)
     expr_arena_free(&owned->arena);
     free(owned);
     *requirements = NULL;
-}
-
-bool expr_requirement_value(const struct expr_requirement *requirement, const struct expr_value *values,
-                            size_t value_count, struct expr_value *value)
-{
-    if (requirement->slot >= value_count)
-        return false;
-    *value = values[requirement->slot];
-    for (size_t i = 0; i < requirement->field_count; i++) {
-        struct expr_value inner;
-        if (value->type != EXPR_MAP ||
-            !expr_map_find(*value, requirement->fields[i], strlen(requirement->fields[i]), &inner))
-            return false;
-        *value = inner;
-    }
-    return value->type != EXPR_ERROR;
 }

@@ -1,6 +1,7 @@
 #include "dispatcher/expr/lexer.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,6 +157,8 @@ static bool lex_decimal(struct lexer *lexer, struct token *token)
     } else {
         token->kind = TOKEN_LITERAL;
         token->value = expr_double(text_to_double(text));
+        if (isinf(token->value.as.real))
+            return node_fail(lexer, lexer->at, "this number does not fit into a double");
     }
     lexer->at += n;
     return true;
@@ -173,8 +176,9 @@ static bool lex_number(struct lexer *lexer)
         lexer->at++;
     }
     if (is_name(peek(lexer, 0)))
-        return node_fail(lexer, lexer->at,
-                         "a number ends here and a name begins: a space or an operator is missing");
+        return node_fail(
+            lexer, lexer->at,
+            "a number ends here and a name begins: an operator is missing, or quotes around a text");
     push(lexer, token, start);
     return true;
 }
@@ -315,8 +319,8 @@ static bool lex_body(struct lexer *lexer, struct literal *literal)
     return node_fail(lexer, literal->start, "this string does not end: its closing quote is missing");
 }
 
-/* How many of the characters at the cursor are a string's prefix (r, b, br, rb in any case) before a quote,
- * or -1. */
+/* How many of the characters at the cursor are a string's prefix (r, b, br and, to be refused, rb, in any
+ * case) before a quote, or -1. */
 static int string_prefix(const struct lexer *lexer, struct literal *literal)
 {
     size_t n = 0;
@@ -396,6 +400,13 @@ static bool lex_escaped(struct lexer *lexer)
     return true;
 }
 
+/* Whether one of the quotes U+2018 to U+201F stands at the cursor. */
+static bool typographic_quote(const struct lexer *lexer)
+{
+    unsigned char last = (unsigned char)peek(lexer, 2);
+    return peek(lexer, 0) == '\xe2' && peek(lexer, 1) == '\x80' && last >= 0x98 && last <= 0x9f;
+}
+
 static bool lex_operator(struct lexer *lexer)
 {
     static const char *const pairs[] = {"&&", "||", "==", "!=", "<=", ">="};
@@ -409,7 +420,13 @@ static bool lex_operator(struct lexer *lexer)
         }
     }
     if (c == '=')
-        return node_fail(lexer, start, "equality is written ==");
+        return node_fail(lexer, start,
+                         peek(lexer, 1) == '~' ? "a regular expression is tested by x.matches(r'...')"
+                                               : "equality is written ==");
+    if (c == '<' && peek(lexer, 1) == '>')
+        return node_fail(lexer, start, "inequality is written !=");
+    if (typographic_quote(lexer))
+        return node_fail(lexer, start, "a text stands between straight quotes, ' or \"");
     if (c == '&' || c == '|')
         return node_fail(lexer, start, c == '&' ? "and is written &&" : "or is written ||");
     if (c == '\0' || strchr("()[]{}.,:?!<>+-*/%", c) == NULL)
@@ -424,6 +441,8 @@ static bool lex_token(struct lexer *lexer)
     char c = lexer->source[lexer->at];
     struct literal literal = {0};
     int prefix = string_prefix(lexer, &literal);
+    if (prefix == 2 && (c == 'r' || c == 'R'))
+        return node_fail(lexer, lexer->at, "raw bytes are written br'...'");
     if (prefix >= 0)
         return lex_string(lexer, &literal, (size_t)prefix);
     if (is_name_start(c)) {

@@ -138,11 +138,30 @@ bool node_all_constant(const struct children *children)
     return true;
 }
 
-parsed node_fold(struct parser *p, parsed node)
+static struct expr_value compute(struct parser *p, parsed node, bool *exhausted)
 {
     struct machine m = {.arena = p->expr->arena, .steps = EXPR_STEP_LIMIT};
+    struct expr_value value = machine_eval(&m, node);
+    *exhausted = m.exhausted;
+    return value;
+}
+
+parsed node_fold(struct parser *p, parsed node)
+{
+    bool exhausted = false;
     if (node == NULL)
         return NULL;
-    struct expr_value value = machine_eval(&m, node);
-    return m.exhausted || value.type == EXPR_ERROR ? node : node_constant(p, value, node->offset);
+    struct expr_value value = compute(p, node, &exhausted);
+    return exhausted || value.type == EXPR_ERROR ? node : node_constant(p, value, node->offset);
+}
+
+parsed node_compute(struct parser *p, parsed node)
+{
+    bool exhausted = false;
+    struct expr_value value = compute(p, node, &exhausted);
+    if (exhausted)
+        return node;
+    if (value.type == EXPR_ERROR)
+        return node_fail_late(p, node->offset, "%.*s", (int)value.length, value.as.string);
+    return node_constant(p, value, node->offset);
 }

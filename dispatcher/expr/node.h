@@ -35,6 +35,8 @@ parsed node_with_children(struct parser *p, struct node *node, const struct chil
 bool node_all_constant(const struct children *children);
 /* Computes a node of constants now, if it can be; what fails is left to fail when (and if) it runs. */
 parsed node_fold(struct parser *p, parsed node);
+/* The same, but what fails is a failure of the compilation as node_fail_late has it. */
+parsed node_compute(struct parser *p, parsed node);
 /* Remembers a node for later. */
 void node_remember(struct parser *p, struct node_list *list, const struct node *node);
 

@@ -21,12 +21,34 @@
 
 static parsed parse_expression(struct parser *p);
 
+/* What other languages write for an operator, and how it is written here; "" if the word is none of them. */
+static const char *operator_hint(const struct parser *p)
+{
+    static const struct {
+        const char *word;
+        const char *hint;
+    } words[] = {
+        {"and", ": and is written &&"},       {"or", ": or is written ||"},
+        {"is", ": equality is written =="},   {"eq", ": equality is written =="},
+        {"ne", ": inequality is written !="}, {"mod", ": mod is written %"},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (lexer_is(p->source, p->at, words[i].word))
+            return words[i].hint;
+    if (p->at > p->tokens && lexer_is(p->source, p->at - 1, "not"))
+        return lexer_is(p->source, p->at, "in") ? "" : ": not is written !";
+    return "";
+}
+
 static parsed unexpected(struct parser *p, const char *wanted)
 {
+    const char *text = p->source + p->at->offset;
     if (p->at->kind == TOKEN_END)
         return node_fail(p, p->at->offset, "the expression ends here, %s is missing", wanted);
-    return node_fail(p, p->at->offset, "%s expected before '%.*s'", wanted, node_shown(p->at),
-                     p->source + p->at->offset);
+    if (p->at->kind == TOKEN_LITERAL && p->at->value.type != EXPR_DOUBLE && p->at->value.type != EXPR_UINT)
+        return node_fail(p, p->at->offset, "%s expected before %.*s", wanted, node_shown(p->at), text);
+    return node_fail(p, p->at->offset, "%s expected before '%.*s'%s", wanted, node_shown(p->at), text,
+                     operator_hint(p));
 }
 
 static bool take(struct parser *p, unsigned symbol)
@@ -45,10 +67,30 @@ static bool expect(struct parser *p, unsigned symbol, const char *wanted)
     return false;
 }
 
+/* The end of what a bracket began; where the source ends first, the bracket is the fault. */
+static bool expect_close(struct parser *p, unsigned symbol, size_t opened, const char *wanted)
+{
+    if (take(p, symbol))
+        return true;
+    if (p->at->kind == TOKEN_END)
+        node_fail(p, opened, "this '%c' is not closed: '%c' is missing", p->source[opened], (char)symbol);
+    else
+        unexpected(p, wanted);
+    return false;
+}
+
+/* Where the token before the cursor stands. */
+static size_t behind(const struct parser *p)
+{
+    return (p->at - 1)->offset;
+}
+
 /* ---- Calls and macros ----------------------------------------------------------------------- */
 
+/* a, b, c up to the end; the cursor is behind the bracket. */
 static bool parse_arguments(struct parser *p, struct children *children, unsigned end, const char *wanted)
 {
+    size_t opened = behind(p);
     if (take(p, end))
         return true;
     do {
@@ -58,14 +100,15 @@ static bool parse_arguments(struct parser *p, struct children *children, unsigne
         if (argument == NULL || !node_add_child(p, children, argument))
             return false;
     } while (take(p, ','));
-    return expect(p, end, wanted);
+    return expect_close(p, end, opened, wanted);
 }
 
 /* has(e.f): the argument is parsed as usual and its last selection turned into a test. */
 static parsed parse_has(struct parser *p, const struct token *name)
 {
+    size_t opened = behind(p);
     parsed argument = parse_expression(p);
-    if (argument == NULL || !expect(p, ')', "')'"))
+    if (argument == NULL || !expect_close(p, ')', opened, "')'"))
         return NULL;
     if (argument->op == OP_UNKNOWN)
         return argument;
@@ -82,8 +125,9 @@ static parsed parse_has(struct parser *p, const struct token *name)
 
 static parsed parse_unsafe(struct parser *p, const struct token *name)
 {
+    size_t opened = behind(p);
     parsed argument = parse_expression(p);
-    if (argument == NULL || !expect(p, ')', "')'"))
+    if (argument == NULL || !expect_close(p, ')', opened, "')'"))
         return NULL;
     return node_binary(p, OP_UNSAFE, name->offset, argument, NULL);
 }
@@ -132,6 +176,7 @@ static bool bind_local(struct parser *p, const struct macro *macro, uint32_t *sl
 /* range.macro( ... : the cursor is behind the parenthesis. */
 static parsed parse_macro(struct parser *p, const struct macro *macro, parsed range, const struct token *name)
 {
+    size_t opened = behind(p);
     struct node *node = node_new(p, macro->op, name->offset);
     if (node == NULL || !bind_local(p, macro, &node->slot))
         return NULL;
@@ -149,7 +194,7 @@ static parsed parse_macro(struct parser *p, const struct macro *macro, parsed ra
     if (lexer_is_symbol(p->at, ','))
         return node_fail(p, p->at->offset, "%s() takes %s arguments", macro->name,
                          macro->max_args == 3 ? "two or three" : "two");
-    return expect(p, ')', "')'") ? node_finish(p, node) : NULL;
+    return expect_close(p, ')', opened, "')'") ? node_finish(p, node) : NULL;
 }
 
 /* ---- Primaries ------------------------------------------------------------------------------- */
@@ -157,7 +202,7 @@ static parsed parse_macro(struct parser *p, const struct macro *macro, parsed ra
 static parsed parse_list(struct parser *p, size_t offset)
 {
     struct children children = {0};
-    if (!parse_arguments(p, &children, ']', "']'"))
+    if (!parse_arguments(p, &children, ']', "',' or ']'"))
         return NULL;
     struct node *node = node_new(p, OP_LIST, offset);
     if (node == NULL)
@@ -179,7 +224,7 @@ static parsed parse_map(struct parser *p, size_t offset)
         if (!take(p, ','))
             break;
     }
-    if (!expect(p, '}', "'}'"))
+    if (!expect_close(p, '}', offset, "',' or '}'"))
         return NULL;
     struct node *node = node_new(p, OP_MAP, offset);
     if (node == NULL)
@@ -196,7 +241,7 @@ static parsed parse_call(struct parser *p, const struct token *name)
         return parse_has(p, name);
     if ((p->flags & COMPILE_ALLOW_UNSAFE) != 0 && lexer_is(p->source, name, "unsafe"))
         return parse_unsafe(p, name);
-    if (!resolve_callable(p, name, false) || !parse_arguments(p, &children, ')', "')'"))
+    if (!resolve_callable(p, name, false) || !parse_arguments(p, &children, ')', "',' or ')'"))
         return NULL;
     return resolve_call(p, name, false, &children);
 }
@@ -245,7 +290,7 @@ static parsed parse_primary(struct parser *p)
     }
     if (take(p, '(')) {
         parsed inner = parse_expression(p);
-        return inner != NULL && expect(p, ')', "')'") ? inner : NULL;
+        return inner != NULL && expect_close(p, ')', token->offset, "')'") ? inner : NULL;
     }
     if (take(p, '['))
         return parse_list(p, token->offset);
@@ -295,7 +340,7 @@ static parsed parse_selection(struct parser *p, parsed from)
         return parse_macro(p, macro, from, name);
     struct children children = {0};
     if (!resolve_callable(p, name, true) || !node_add_child(p, &children, from) ||
-        !parse_arguments(p, &children, ')', "')'"))
+        !parse_arguments(p, &children, ')', "',' or ')'"))
         return NULL;
     return resolve_call(p, name, true, &children);
 }
@@ -304,7 +349,7 @@ static parsed parse_selection(struct parser *p, parsed from)
 static parsed parse_index(struct parser *p, parsed from, size_t offset)
 {
     parsed index = parse_expression(p);
-    if (index == NULL || !expect(p, ']', "']'"))
+    if (index == NULL || !expect_close(p, ']', offset, "']'"))
         return NULL;
     return node_binary(p, OP_INDEX, offset, from, index);
 }
@@ -460,17 +505,27 @@ static parsed parse_expression(struct parser *p)
 
 /* ---- Entry ----------------------------------------------------------------------------------- */
 
+/* What stands behind a whole expression. */
+static parsed stray(struct parser *p)
+{
+    if (p->at->kind == TOKEN_OPERATOR && p->at->length == 1 && strchr(")]}", (int)p->at->symbol) != NULL)
+        return node_fail(p, p->at->offset, "an operator expected before '%c': nothing is open here",
+                         (char)p->at->symbol);
+    return unexpected(p, "an operator");
+}
+
 static parsed parse_source(struct parser *p, size_t len)
 {
     struct expr_arena *scratch = p->expr->arena;
     struct token *tokens = lexer_run(p->source, len, scratch, p->error);
     if (tokens == NULL)
         return NULL;
+    p->tokens = tokens;
     p->at = tokens;
     parsed root =
         tokens[0].kind == TOKEN_END ? node_fail(p, 0, "an expression is missing") : parse_expression(p);
     if (root != NULL && p->at->kind != TOKEN_END)
-        root = unexpected(p, "an operator");
+        root = stray(p);
     free(tokens);
     return root;
 }

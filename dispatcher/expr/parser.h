@@ -23,6 +23,7 @@ struct node_list {
 
 struct parser {
     const char *source;
+    const struct token *tokens;
     const struct token *at; /* the next token */
     const struct expr_env *env;
     struct expr *expr;

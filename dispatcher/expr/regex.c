@@ -27,7 +27,9 @@ struct translation {
     char *out;
     size_t length;
     unsigned depth;
-    bool repeatable; /* something stands before the cursor that a quantifier may repeat */
+    bool repeatable;  /* something stands before the cursor that a quantifier may repeat */
+    unsigned repeats; /* how often what stands before the cursor repeats its innermost part */
+    unsigned most[REGEX_DEPTH_LIMIT + 1]; /* the most of that in each open group */
     const char *message;
 };
 
@@ -64,6 +66,15 @@ static void emit_literal(struct translation *t, uint32_t code)
         emit(t, text, text_encode(code, text));
     else
         emit(t, text, (size_t)snprintf(text, sizeof text, "\\x{%X}", (unsigned)code));
+}
+
+/* Something that a quantifier may repeat was translated. */
+static void found_item(struct translation *t, unsigned repeats)
+{
+    t->repeatable = true;
+    t->repeats = repeats;
+    if (repeats > t->most[t->depth])
+        t->most[t->depth] = repeats;
 }
 
 static bool is_octal(int c)
@@ -277,13 +288,14 @@ static bool translate_class(struct translation *t)
     }
     t->at++;
     emit_z(t, "]");
-    t->repeatable = true;
+    found_item(t, 1);
     return true;
 }
 
 /* ---- Groups, quantifiers, escapes ------------------------------------------------------------ */
 
-/* "(?P<name>" and "(?<name>": copied. The cursor is at the "<". */
+/* "(?P<name>" and "(?<name>": PCRE2 knows no names that begin with a digit, so all get a _. The cursor is at
+ * the "<". */
 static bool translate_named_group(struct translation *t)
 {
     size_t n = 1;
@@ -292,10 +304,10 @@ static bool translate_named_group(struct translation *t)
     for (int c = look(t, n);
          (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';)
         c = look(t, ++n);
-    if (n == 1 || n > 32 || look(t, n) != '>' || (look(t, 1) >= '0' && look(t, 1) <= '9'))
+    if (n == 1 || n > 32 || look(t, n) != '>')
         return refuse(t, "a group's name is of at most 31 letters, digits and _");
-    emit_z(t, "(?P");
-    emit(t, t->at, n + 1);
+    emit_z(t, "(?P<_");
+    emit(t, t->at + 1, n);
     t->at += n + 1;
     t->repeatable = false;
     return true;
@@ -359,10 +371,21 @@ static bool translate_close(struct translation *t)
 {
     if (t->depth == 0)
         return refuse(t, "unexpected )");
-    t->depth--;
+    unsigned inside = t->most[t->depth];
+    t->most[t->depth--] = 0;
     t->at++;
     emit_z(t, ")");
-    t->repeatable = true;
+    found_item(t, inside);
+    return true;
+}
+
+/* Repeats inside repeats count as one, as in RE2: (a{100}){100} is a repeat of 10000. */
+static bool count_repeats(struct translation *t, unsigned count)
+{
+    unsigned before = t->repeats > 1 ? t->repeats : 1;
+    if (count > 1 && before * count > REGEX_REPEAT_LIMIT)
+        return refuse(t, "repeats inside each other make more than 1000");
+    found_item(t, count > 1 ? before * count : before);
     return true;
 }
 
@@ -405,11 +428,13 @@ static bool translate_quantifier(struct translation *t)
     if (length == 0) { /* a brace that is no repeat stands for itself */
         emit_z(t, "\\{");
         t->at++;
-        t->repeatable = true;
+        found_item(t, 1);
         return true;
     }
     if (!t->repeatable)
         return refuse(t, "nothing to repeat, or a repeat of a repeat");
+    if (!count_repeats(t, high))
+        return false;
     emit(t, t->at, length);
     t->at += length;
     if (look(t, 0) == '?') {
@@ -431,7 +456,7 @@ static bool translate_quoted(struct translation *t)
             return refuse(t, "the pattern is not valid UTF-8");
         emit_literal(t, code);
         t->at += used;
-        t->repeatable = true;
+        found_item(t, 1);
     }
     if (look(t, 0) >= 0)
         t->at += 2;
@@ -459,7 +484,7 @@ static bool translate_escape(struct translation *t)
             return false;
         emit_literal(t, code);
     }
-    t->repeatable = true;
+    found_item(t, 1);
     return true;
 }
 
@@ -469,7 +494,7 @@ static bool translate_plain(struct translation *t)
     uint32_t code = text_decode(t->at, (size_t)(t->end - t->at), &used);
     if (code == TEXT_INVALID)
         return refuse(t, "the pattern is not valid UTF-8");
-    t->repeatable = true;
+    found_item(t, 1);
     switch (code) {
     case '|':
         t->repeatable = false;

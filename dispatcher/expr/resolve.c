@@ -75,13 +75,16 @@ static const struct expr_function *find_function(const struct parser *p, const c
 static const char *nearest_variable(const struct parser *p, const char *word, char *scratch)
 {
     const char *names[NAMES_LIMIT];
+    static const char *const literals[] = {"true", "false", "null"};
     size_t count = 0;
     for (unsigned i = 0; i < p->local_count && count < EXPR_LOCALS_LIMIT; i++) {
         snprintf(scratch + i * NAME_LIMIT, NAME_LIMIT, "%.*s", (int)p->locals[i].length, p->locals[i].name);
         names[count++] = scratch + i * NAME_LIMIT;
     }
-    for (size_t i = 0; p->env != NULL && i < p->env->variable_count && count < NAMES_LIMIT - 1; i++)
+    for (size_t i = 0; p->env != NULL && i < p->env->variable_count && count < NAMES_LIMIT - 4; i++)
         names[count++] = p->env->variables[i];
+    for (size_t i = 0; i < sizeof literals / sizeof literals[0]; i++)
+        names[count++] = literals[i];
     names[count] = NULL;
     return str_nearest(word, names);
 }
@@ -98,6 +101,15 @@ static const char *nearest_function(const struct parser *p, const char *word)
     return str_nearest(word, names);
 }
 
+/* Whether a field's name with a minus in it was taken for a subtraction: data.thread-id. */
+static bool looks_like_field(const struct parser *p, const struct token *token)
+{
+    if (token - p->tokens < 3 || !lexer_is_symbol(token - 1, '-') || !lexer_is_symbol(token - 3, '.'))
+        return false;
+    return (token - 2)->kind == TOKEN_NAME && (token - 1)->offset + 1 == token->offset &&
+           (token - 2)->offset + (token - 2)->length == (token - 1)->offset;
+}
+
 static parsed unknown_name(struct parser *p, const struct token *token)
 {
     char word[NAME_LIMIT];
@@ -107,6 +119,11 @@ static parsed unknown_name(struct parser *p, const struct token *token)
     const char *near = nearest_variable(p, word, scratch);
     if (find_function(p, word, strlen(word)) != NULL || builtin_find(word, strlen(word)) != NULL)
         return node_fail_late(p, token->offset, "'%s' is a function: it is called as %s(...)", word, word);
+    if (looks_like_field(p, token))
+        return node_fail_late(p, token->offset, "unknown name '%s': is it a field, .`%.*s-%s`?", word,
+                              node_shown(token - 2), p->source + (token - 2)->offset, word);
+    if (strcmp(word, "not") == 0)
+        return node_fail_late(p, token->offset, "unknown name 'not': not is written !");
     if (near != NULL)
         return node_fail_late(p, token->offset, "unknown name '%s': did you mean '%s'?", word, near);
     return node_fail_late(p, token->offset, "unknown name '%s'", word);
@@ -228,7 +245,8 @@ static parsed call_builtin(struct parser *p, const struct token *name, const str
         return prepare_regex(p, node);
     if (literal && strncmp(builtin->name, "get", 3) == 0)
         return prepare_zone(p, node);
-    return (builtin->styles & BUILTIN_FOLDS) != 0 && node_all_constant(children) ? node_fold(p, node) : done;
+    return (builtin->styles & BUILTIN_FOLDS) != 0 && node_all_constant(children) ? node_compute(p, node)
+                                                                                 : done;
 }
 
 static parsed wrong_count(struct parser *p, const struct token *name, unsigned min, unsigned max)

@@ -70,16 +70,9 @@ static void check_requirements(const struct expr *expr, struct expr_value result
     struct expr_requirements *requirements = expr_analyse(expr);
     bool truth = result.type == EXPR_BOOL && result.as.boolean;
     demand(!(truth && requirements->never));
-    for (size_t i = 0; i < requirements->count; i++) {
-        const struct expr_requirement *r = &requirements->items[i];
-        struct expr_value value;
-        bool holds = false;
-        if (expr_requirement_value(r, event, EXPR_EVENT_SLOTS, &value))
-            for (size_t j = 0; j < r->value_count; j++)
-                holds = holds ||
-                        expr_value_equal(value, expr_string(r->values[j].string, r->values[j].length)) == 1;
-        demand(holds || !truth);
-    }
+    demand(!truth || expr_requirements_hold(requirements, event, EXPR_EVENT_SLOTS));
+    if (requirements->complete && result.type != EXPR_ERROR && !requirements->never)
+        demand(truth == expr_requirements_hold(requirements, event, EXPR_EVENT_SLOTS));
     expr_requirements_free(&requirements);
 }
 

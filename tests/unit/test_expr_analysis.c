@@ -9,18 +9,36 @@
 
 #include "dispatcher/expr/analysis.h"
 
-/* "channel=thread;data.threadId=a|b! complete": paths with their values, "!" where exact. */
-static void show(const struct expr_requirements *requirements, char *out, size_t size)
+/* "data.list~" for the members there; words of numbers, bools and null with "#"; "!" where exact. */
+static size_t show_items(const struct expr_requirement *items, size_t count, char *out, size_t size)
 {
     size_t n = 0;
     out[0] = '\0';
-    for (size_t i = 0; i < requirements->count; i++) {
-        const struct expr_requirement *r = &requirements->items[i];
-        n += (size_t)snprintf(out + n, size - n, "%s%s=", i > 0 ? ";" : "", r->path);
-        for (size_t j = 0; j < r->value_count; j++)
-            n += (size_t)snprintf(out + n, size - n, "%s%.*s", j > 0 ? "|" : "", (int)r->values[j].length,
-                                  r->values[j].string);
+    for (size_t i = 0; i < count; i++) {
+        const struct expr_requirement *r = &items[i];
+        n += (size_t)snprintf(out + n, size - n, "%s%s%s=", i > 0 ? ";" : "", r->path, r->member ? "~" : "");
+        for (size_t j = 0; j < r->value_count; j++) {
+            bool other = !r->textual && r->values[j].string[0] == '\xff';
+            n += (size_t)snprintf(out + n, size - n, "%s%s%.*s", j > 0 ? "|" : "", other ? "#" : "",
+                                  (int)r->values[j].length - other, r->values[j].string + other);
+        }
         n += (size_t)snprintf(out + n, size - n, "%s", r->exact ? "!" : "");
+    }
+    return n;
+}
+
+/* "channel=thread;data.threadId=a|b! {item=i! / item=j!} complete": requirements, clauses, flags. */
+static void show(const struct expr_requirements *requirements, char *out, size_t size)
+{
+    size_t n = show_items(requirements->items, requirements->count, out, size);
+    for (size_t i = 0; i < requirements->clause_count; i++) {
+        const struct expr_clause *clause = &requirements->clauses[i];
+        n += (size_t)snprintf(out + n, size - n, " {");
+        for (size_t j = 0; j < clause->count; j++) {
+            n += (size_t)snprintf(out + n, size - n, "%s", j > 0 ? " / " : "");
+            n += show_items(clause->sides[j].items, clause->sides[j].count, out + n, size - n);
+        }
+        n += (size_t)snprintf(out + n, size - n, "}");
     }
     snprintf(out + n, size - n, "%s%s", requirements->complete ? " complete" : "",
              requirements->never ? " never" : "");
@@ -51,9 +69,10 @@ static void test_found(void **state)
         {"type in ['a']", "type=a! complete"},
         {"type == 'a' || type == 'b'", "type=a|b! complete"},
         {"(type == 'a') || ('b' == type) || type in ['c', 'a']", "type=a|b|c! complete"},
-        {"type == 'a' && item == 'i' || type == 'b' && item == 'j'", "type=a|b;item=i|j"},
-        {"type == 'a' && item == 'i' || type == 'b'", "type=a|b"},
-        {"type == 'a' && data.n > 1 || type == 'b'", "type=a|b"},
+        {"type == 'a' && item == 'i' || type == 'b' && item == 'j'",
+         "type=a|b;item=i|j {type=a!;item=i! / type=b!;item=j!}"},
+        {"type == 'a' && item == 'i' || type == 'b'", "type=a|b {type=a!;item=i! / type=b!}"},
+        {"type == 'a' && data.n > 1 || type == 'b'", "type=a|b {type=a! / type=b!}"},
         {"(type == 'a' || type == 'b') && channel == 'c'", "type=a|b!;channel=c! complete"},
         {"type == 'a' || false", "type=a! complete"},
         {"type == 'a' || 1 == 2", ""},
@@ -63,6 +82,43 @@ static void test_found(void **state)
         {"false || false", " complete never"},
         {"true", " complete"},
         {"'text'", " complete never"},
+        {"channel == 'thread' || type == 'a'", " {channel=thread! / type=a!}"},
+        {"type == 'a' && data.x == 'i' || type == 'b' && data.y == 'j'",
+         "type=a|b {type=a!;data.x=i! / type=b!;data.y=j!}"},
+        {"channel == 'c' && (item == 'i' || (author == 'a' || data.n > 2 && type == 't'))",
+         "channel=c! {item=i! / author=a! / type=t!}"},
+        {"(item == 'i' || author == 'a') && (type == 't' || context == 'c')",
+         " {type=t! / context=c!} {item=i! / author=a!}"},
+        {"(type == 'a' && item == 'i') || false", "type=a!;item=i! complete"},
+        {"!(type != 'a')", "type=a! complete"},
+        {"!!(type == 'a')", "type=a! complete"},
+        {"!(type != 'a' || item != 'i')", "type=a!;item=i! complete"},
+        {"!(type != 'a' && type != 'b')", "type=a|b! complete"},
+        {"!(type != 'a' && 'text')", "type=a! complete"},
+        {"!false", " complete"},
+        {"!true", " complete never"},
+        {"recovered", "recovered=#true! complete"},
+        {"!recovered && type == 'a'", "recovered=#false!;type=a! complete"},
+        {"data.active == true", "data.active=#true! complete"},
+        {"has(data.x) && data.x == 'a'", "data.x=a!"},
+        {"channel == 'thread' ? type == 'a' : false", "channel=thread!;type=a! complete"},
+        {"channel == 'thread' ? true : false", "channel=thread! complete"},
+        {"recovered ? channel == 'a' : type == 'b'",
+         "recovered=#false|#true {recovered=#true!;channel=a! / recovered=#false!;type=b!}"},
+        {"data.n > 1 ? item == 'a' : item == 'b'", "item=a|b {item=a! / item=b!}"},
+        {"data.n == 3", "data.n=#3! complete"},
+        {"data.n == 3.0", "data.n=#3! complete"},
+        {"data.n in [1, 2u, -3, 'x', true, null]", "data.n=x|#-3|#1|#2|#null|#true! complete"},
+        {"data.n == 9007199254740991", "data.n=#9007199254740991! complete"},
+        {"author == null", "author=#null! complete"},
+        {"'a' in data.list", "data.list~=a! complete"},
+        {"3 in data.list", "data.list~=#3! complete"},
+        {"'a' in data.list || 'b' in data.list", "data.list~=a|b! complete"},
+        {"'a' in data.list && data.list == 'a'", "data.list~=a!;data.list=a! complete"},
+        {"'a' in data.list || data.list == 'a'", " {data.list~=a! / data.list=a!}"},
+        {"data.list.exists(x, x == 'a')", "data.list~=a! complete"},
+        {"data.list.exists(x, 'a' == x)", "data.list~=a! complete"},
+        {"data.list.exists(x, x in ['b', 'a'])", "data.list~=a|b! complete"},
     };
     char got[512];
     (void)state;
@@ -84,20 +140,28 @@ static void test_left_alone(void **state)
     static const char *const sources[] = {
         "channel != 'thread'",
         "!(channel == 'thread')",
-        "channel == 'thread' || type == 'a'",
         "channel == 'thread' || true",
         "channel == 'thread' || data.n > 1",
-        "channel == 'thread' ? true : false",
-        "recovered ? channel == 'a' : type == 'b'",
         "channel == type",
-        "channel == 3",
-        "channel == null",
         "channel == b'a'",
-        "channel in ['a', 3]",
+        "data.n == 1.5",
+        "data.n == 9007199254740992",
+        "data.n == -9007199254740992",
+        "data.n == 18446744073709551615u",
+        "data.n in [1, 2.5]",
+        "channel in ['a', b'a']",
+        "channel in ['a', [1]]",
+        "data.n == double('nan')",
+        "data.list.exists(x, x == channel)",
+        "data.list.exists(x, x != 'a')",
+        "data.list.exists(x, data.list.exists(y, x == 'a'))",
+        "data.list.exists_one(x, x == 'a')",
+        "!('a' in data.list)",
+        "!(data.n == 1)",
+        "-data.n == 1",
         "channel in []",
         "channel in data.list",
         "channel in {'a': 1}",
-        "'a' in data.list",
         "!(type in ['a'])",
         "channel + '' == 'thread'",
         "channel.startsWith('thread')",
@@ -118,7 +182,8 @@ static void test_left_alone(void **state)
         struct expr *expr = expr_compile(sources[i], strlen(sources[i]), expr_event_env(), NULL);
         assert_non_null(expr);
         struct expr_requirements *requirements = expr_analyse(expr);
-        if (requirements->count != 0 || requirements->complete || requirements->never)
+        if (requirements->count != 0 || requirements->clause_count != 0 || requirements->complete ||
+            requirements->never)
             fail_msg("%s: %s", sources[i],
                      requirements->count > 0 ? requirements->items[0].path : "complete");
         expr_requirements_free(&requirements);
@@ -196,7 +261,7 @@ static const char *const literals[] = {"a", "b", "c", ""};
 static const char *const paths[] = {"channel", "type", "data.x", "data.y", "data['x']", "data.z.x", "item"};
 
 struct text {
-    char bytes[4096];
+    char bytes[16384];
     size_t length;
 };
 
@@ -228,6 +293,15 @@ static void add_atom(struct text *text)
                                       "'a' in data.list",
                                       "type",
                                       "data.list.exists(e, e == channel)",
+                                      "data.list.exists(e, e in ['a', 2])",
+                                      "data.list.exists(e, 'b' == e)",
+                                      "1 in data.list",
+                                      "'x' in data.z",
+                                      "data.n == 1",
+                                      "data.n == 2.0",
+                                      "data.x in [0, 'a', null]",
+                                      "data.y == 3u",
+                                      "item == null",
                                       "item.startsWith('a')"};
     switch (pick(6)) {
     case 0:
@@ -262,9 +336,15 @@ static void add_tree(struct text *text, unsigned depth)
         add_atom(text);
     } else if (kind == 7) {
         bool negated = pick(2) == 0;
-        add(text, negated ? "!(" : "(recovered ? ");
+        add(text, negated ? "!(" : "(");
         add_tree(text, depth - 1);
-        add(text, negated ? ")" : " : false)");
+        if (!negated) {
+            add(text, " ? ");
+            add_tree(text, depth - 1);
+            add(text, " : ");
+            add_tree(text, depth - 1);
+        }
+        add(text, ")");
     } else {
         const char *joint = kind < 5 ? " && " : " || ";
         add(text, "(");
@@ -324,18 +404,6 @@ static void random_event(struct event *event)
     event->values[EXPR_SLOT_DATA] = expr_map(event->data, fields);
 }
 
-static bool holds(const struct expr_requirement *r, const struct event *event)
-{
-    struct expr_value value;
-    if (!expr_requirement_value(r, event->values, EXPR_EVENT_SLOTS, &value) || value.type != EXPR_STRING)
-        return false;
-    for (size_t i = 0; i < r->value_count; i++)
-        if (r->values[i].length == value.length &&
-            memcmp(r->values[i].string, value.as.string, value.length) == 0)
-            return true;
-    return false;
-}
-
 /* One random expression against random events: true means all requirements hold; complete means the reverse
  * too. */
 static void check_one(size_t *truths, size_t *found)
@@ -346,15 +414,14 @@ static void check_one(size_t *truths, size_t *found)
     struct expr *expr = expr_compile(text.bytes, text.length, expr_event_env(), NULL);
     assert_non_null(expr);
     struct expr_requirements *requirements = expr_analyse(expr);
-    *found += requirements->count;
+    *found += requirements->count + requirements->clause_count;
     for (int i = 0; i < 60; i++) {
         struct event event;
         random_event(&event);
         struct expr_activation activation = {.values = event.values, .value_count = EXPR_EVENT_SLOTS};
         bool truth = expr_test(expr, &activation, arena, NULL) == EXPR_TRUE;
-        bool all = !requirements->never;
-        for (size_t j = 0; j < requirements->count; j++)
-            all = all && holds(&requirements->items[j], &event);
+        bool all =
+            !requirements->never && expr_requirements_hold(requirements, event.values, EXPR_EVENT_SLOTS);
         if ((truth && !all) || (requirements->complete && truth != all))
             fail_msg("%s", text.bytes);
         *truths += truth;

@@ -44,6 +44,11 @@ static void test_meaning(void **state)
         {"", "cows", 1},
         {"", "", 1},
         {"bc", "abcd", 1},
+        {"(?P<1>a)(?<2b_>b)", "ab", 1},
+        {"(a{33}){30}", "a", 0},
+        {"(a{2}){3}(b{500}|c{2})", "aaaaaacc", 1},
+        {"(a{10})*b{1000}|(a{10}){3}", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 1},
+        {"(a{1000}){0}b", "b", 1},
         {"gr(a|e)y", "grey", 1},
         {"ba(na)*", "banana", 1},
         {"a+ñ+a+", "mañana", 1},
@@ -257,7 +262,6 @@ static void test_refused(void **state)
         "(?P",
         "(?P<",
         "(?P<>a)",
-        "(?P<1>a)",
         "(?P<n",
         "(?P<n-m>a)",
         "(?'n'a)",
@@ -268,6 +272,11 @@ static void test_refused(void **state)
         "(?<n",
         "(?<n>a)(?<n>b)",
         "((((a{1000}){1000}){1000}){1000}){1000}",
+        "(a{1000}){2}",
+        "(a{30}){34}",
+        "(?:b|(?P<n>ca{10}){10}d){11}",
+        "((a{2,11}){11}*){10}",
+        "(a{501,}){2}",
     };
     (void)state;
     for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++)

@@ -172,7 +172,7 @@ static int setup(void **state)
     assert_non_null(rules);
     queue = queue_new(f.slice, f.store);
     snprintf(endpoint, sizeof endpoint, "ipc://%s/events%d.ipc", f.dir, number++);
-    intake = intake_new(endpoint, f.slice, f.store, rules, queue);
+    intake = intake_new(endpoint, f.slice, f.store, rules, queue, NULL);
     assert_non_null(intake);
     memset(&l, 0, sizeof l);
     msg_out_init(&l.out, 0);

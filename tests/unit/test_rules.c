@@ -312,7 +312,22 @@ static void random_atom(struct buf *b)
         else
             snprintf(values[i], sizeof values[i], "i%u", pick(IDS));
     }
-    switch (pick(7)) {
+    switch (pick(11)) {
+    case 10:
+        buf_addf(
+            b,
+            "((type == 'threadNewMessage' && data.threadId == 'i%u') || (channel == 'store' && %s == '%s'))",
+            pick(IDS), path, values[0]);
+        break;
+    case 7:
+        buf_addf(b, "'%s' in data.users", values[0]);
+        break;
+    case 8:
+        buf_addf(b, "data.users.exists(u, u in ['%s', '%s'])", values[0], values[1]);
+        break;
+    case 9:
+        buf_addf(b, "(data.n == %u || (%s == '%s' && !recovered))", pick(12), path, values[0]);
+        break;
     case 0:
         buf_addf(b, "%s in ['%s', '%s', '%s']", path, values[0], values[1], values[2]);
         break;
@@ -352,6 +367,7 @@ static void random_frame(struct buf *b)
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
         if (pick(3))
             buf_addf(b, ",\"%s\":\"i%u\"", members[i], pick(IDS));
+    buf_addf(b, ",\"users\":[\"i%u\",\"i%u\",3]", pick(IDS), pick(IDS));
     buf_addf(b, ",\"n\":%u,\"deep\":{\"id\":\"i%u\"}}}", pick(12), pick(IDS));
 }
 
@@ -520,6 +536,33 @@ static void interest_is_merged_by_shape(void **state)
     slice_free(&s);
 }
 
+static void interest_takes_each_side_of_an_or_by_itself(void **state)
+{
+    (void)state;
+    struct slice *s = base_slice();
+    struct slice_block *b = add_rule(s, "r",
+                                     "(type == 'threadNewMessage' && data.threadId == 't1') || "
+                                     "(type == 'storeFileCreated' && data.storeId == 's1')",
+                                     "oncall", "x");
+    slice_add_setting(b, "cancel_on_delete", SLICE_NUMBER, 14)->number = 0;
+    struct rules *r = load(s);
+    struct wire_interest in;
+    rules_interest(r, "main", &in);
+    assert_false(in.everything);
+    assert_int_equal(in.count, 2);
+    for (size_t i = 0; i < in.count; i++) {
+        const struct wire_interest_entry *e = &in.entries[i];
+        assert_int_equal(e->types_count, 1);
+        assert_int_equal(e->conditions_count, 1);
+        bool thread = strcmp(e->types[0], "threadNewMessage") == 0;
+        assert_string_equal(e->conditions[0].path, thread ? "data.threadId" : "data.storeId");
+        assert_string_equal(e->conditions[0].values[0], thread ? "t1" : "s1");
+    }
+    wire_interest_free(&in);
+    rules_free(&r);
+    slice_free(&s);
+}
+
 static void interest_of_other_bridges_and_of_nothing(void **state)
 {
     (void)state;
@@ -614,6 +657,7 @@ int main(void)
         cmocka_unit_test(recipients_that_contain_themselves_are_a_fault),
         cmocka_unit_test(index_and_interest_agree_with_trying_every_rule),
         cmocka_unit_test(interest_is_merged_by_shape),
+        cmocka_unit_test(interest_takes_each_side_of_an_or_by_itself),
         cmocka_unit_test(interest_of_other_bridges_and_of_nothing),
         cmocka_unit_test(ten_thousand_rules_cost_about_as_much_as_ten),
     };
