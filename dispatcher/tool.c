@@ -6,6 +6,7 @@
 
 #include "core/alloc.h"
 #include "core/buf.h"
+#include "core/log.h"
 #include "dispatcher/expr/expr.h"
 #include "dispatcher/tool_parts.h"
 #include "proto/event.h"
@@ -195,6 +196,8 @@ int tool_main(int argc, char **argv)
         const char *word;
         int (*run)(int argc, char **argv);
     } tools[] = {{"eval", tool_eval}, {"replay", tool_replay}};
+    log_process("bridgebell");
+    log_configure(LOG_LOGFMT, LOG_ERROR);
     for (size_t i = 0; argc > 0 && i < sizeof tools / sizeof tools[0]; i++)
         if (strcmp(argv[0], tools[i].word) == 0)
             return tools[i].run(argc, argv);

@@ -24,10 +24,6 @@ int replay_command(const struct arguments *arguments);
 
 extern const struct option_row run_options[], check_options[], status_options[], send_options[],
     queue_options[], line_options[], plain_options[], stop_options[], resync_options[], reference_options[],
-<<<<<<< HEAD
-    replay_options[];
-=======
-    silence_options[], optout_options[];
->>>>>>> main
+    silence_options[], optout_options[], replay_options[];
 
 #endif

@@ -40,7 +40,7 @@ static const struct {
     const char *what, *mark;
     enum text_colour colour;
 } kinds[] = {
-    {"sent", "sent", TEXT_GREEN},         {"merged", "merged", TEXT_DIM}, {"suppressed", "quiet", TEXT_DIM},
+    {"sent", "sent", TEXT_GREEN},         {"merged", "merged", TEXT_DIM}, {"suppressed", "suppressed", TEXT_DIM},
     {"cancelled", "cancelled", TEXT_DIM}, {"added", "+", TEXT_GREEN},     {"vanished", "-", TEXT_RED},
     {"changed", "~", TEXT_YELLOW},
 };
@@ -76,7 +76,7 @@ static void print_message(struct replay_view *v, const cJSON *m, size_t kind)
 {
     const char *form = json_text(m, "form");
     const cJSON *was = json_member(m, "was");
-    fprintf(v->out, "%s  %s%-6s%s  %13s  ", json_text(m, "time"),
+    fprintf(v->out, "%s  %s%-10s%s  %13s  ", json_text(m, "time"),
             text_colour_on(kinds[kind].colour, v->colour), kinds[kind].mark,
             text_colour_off(kinds[kind].colour, v->colour), json_text(m, "to"));
     print_clean(v, json_text(m, "rule"));
