@@ -195,7 +195,11 @@ int tool_main(int argc, char **argv)
     static const struct {
         const char *word;
         int (*run)(int argc, char **argv);
-    } tools[] = {{"eval", tool_eval}, {"replay", tool_replay}};
+    } tools[] = {{"eval", tool_eval},
+                 {"replay", tool_replay},
+                 {"event", tool_event},
+                 {"explain", tool_explain},
+                 {"job", tool_job}};
     log_process("bridgebell");
     log_configure(LOG_LOGFMT, LOG_ERROR);
     for (size_t i = 0; argc > 0 && i < sizeof tools / sizeof tools[0]; i++)

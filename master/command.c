@@ -50,6 +50,14 @@ static const char eval_details[] = "FILE holds one notification as the Bridge se
                                    "standard input. Without one the names "
                                    "of an\nevent have no value.\n";
 
+static const char explain_details[] = "FILE (\"-\": standard input) holds one notification as a Bridge sends "
+                                      "it, or a line of the journal. EVENT "
+                                      "is the\nkey of an event of the journal, JOB the id of a job; the "
+                                      "first six digits are enough. The running "
+                                      "dispatcher\ndecides on its real state and keeps nothing of it; "
+                                      "without one the decision is made with empty "
+                                      "counters.\n";
+
 static const char replay_details[] =
     "A file holds lines of a journal, or notifications as a Bridge sends them; a directory is a journal. The "
     "clock\nruns from event to event, so throttles, digests, quiet hours and budgets behave as they would "
@@ -120,6 +128,14 @@ static const struct command commands[] = {
      .options = replay_options,
      .words_max = WORDS_ANY,
      .run = replay_command},
+    {.name = "explain",
+     .summary = "why an event rang whom, or did not: rules, limits, recipients, text, price",
+     .usage = "FILE | - | EVENT | JOB [--offline] [--numbers] [--json]",
+     .details = explain_details,
+     .options = explain_options,
+     .words_min = 1,
+     .words_max = 1,
+     .run = explain_command},
     {.name = "pause",
      .summary = "send nothing until \"resume\"; events are still taken",
      .usage = "[--provider NAME]",
