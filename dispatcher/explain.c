@@ -175,12 +175,24 @@ static cJSON *gate_json(const struct store_gate *g, bool refused)
     return o;
 }
 
+/* Windows come first, then the rest; none behind the first that refuses, and none at all of what was
+ * suppressed or collected before. */
+static bool was_asked(const struct store_noise *n, size_t i)
+{
+    bool window = n->gates[i].kind == GATE_WINDOW;
+    if (n->refused_by >= n->count)
+        return n->why == WHY_NOTHING || n->why == WHY_SHADOW || (window && n->why == n->merge.why);
+    bool by_window = n->gates[n->refused_by].kind == GATE_WINDOW;
+    return window ? !by_window || i <= n->refused_by : !by_window && i <= n->refused_by;
+}
+
 static void add_noise(cJSON *o, const struct store_noise *n)
 {
     static const struct hash_id none;
     cJSON *limits = cJSON_AddArrayToObject(o, "limits");
     for (size_t i = 0; n && i < n->count; i++)
-        cJSON_AddItemToArray(limits, gate_json(&n->gates[i], n->refused_by == i));
+        if (was_asked(n, i))
+            cJSON_AddItemToArray(limits, gate_json(&n->gates[i], n->refused_by == i));
     if (!n)
         return;
     cJSON_AddBoolToObject(o, "shadow", n->shadow);

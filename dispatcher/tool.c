@@ -195,11 +195,8 @@ int tool_main(int argc, char **argv)
     static const struct {
         const char *word;
         int (*run)(int argc, char **argv);
-    } tools[] = {{"eval", tool_eval},
-                 {"replay", tool_replay},
-                 {"event", tool_event},
-                 {"explain", tool_explain},
-                 {"job", tool_job}};
+    } tools[] = {{"eval", tool_eval},       {"replay", tool_replay}, {"event", tool_event},
+                 {"explain", tool_explain}, {"job", tool_job},       {"test", tool_test}};
     log_process("bridgebell");
     log_configure(LOG_LOGFMT, LOG_ERROR);
     for (size_t i = 0; argc > 0 && i < sizeof tools / sizeof tools[0]; i++)

@@ -16,6 +16,7 @@ int tool_replay(int argc, char **argv);
 int tool_event(int argc, char **argv);
 int tool_explain(int argc, char **argv);
 int tool_job(int argc, char **argv);
+int tool_test(int argc, char **argv);
 
 /* Options of a tool, for which there is always a value: "--since-ms 17". */
 struct tool_option {

@@ -58,6 +58,10 @@ static const char explain_details[] = "FILE (\"-\": standard input) holds one no
                                       "without one the decision is made with empty "
                                       "counters.\n";
 
+static const char test_details[] =
+    "A file holds one test or a list of tests as JSON (docs/testing-rules.md); of a directory all *.json are "
+    "taken. Time\nis the test's own, and nothing is sent. Exit code 1: a test failed; 3: there was none.\n";
+
 static const char replay_details[] =
     "A file holds lines of a journal, or notifications as a Bridge sends them; a directory is a journal. The "
     "clock\nruns from event to event, so throttles, digests, quiet hours and budgets behave as they would "
@@ -136,6 +140,14 @@ static const struct command commands[] = {
      .words_min = 1,
      .words_max = 1,
      .run = explain_command},
+    {.name = "test",
+     .summary = "run tests of rules: events in, expected messages out",
+     .usage = "FILE… | DIRECTORY… [-c FILE] [--json]",
+     .details = test_details,
+     .options = test_options,
+     .words_min = 1,
+     .words_max = WORDS_ANY,
+     .run = test_command},
     {.name = "pause",
      .summary = "send nothing until \"resume\"; events are still taken",
      .usage = "[--provider NAME]",
