@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "core/str.h"
+#include "dispatcher/control_explain.h"
 #include "dispatcher/control_parts.h"
 #include "dispatcher/control_quiet.h"
 #include "dispatcher/control_send.h"
@@ -493,6 +494,7 @@ static const struct {
     {"pause", on_pause, true},
     {"resume", on_resume, true},
     {"resync", on_resync, true},
+    {"explain", control_explain, false},
     {"silence-add", control_silence_add, true},
     {"silence-list", control_silence_list, false},
     {"silence-expire", control_silence_expire, true},

@@ -6,10 +6,11 @@
 
 #include "core/alloc.h"
 #include "core/buf.h"
+#include "core/log.h"
 #include "dispatcher/expr/expr.h"
+#include "dispatcher/tool_parts.h"
 #include "proto/event.h"
 
-enum { TOOL_FINE, TOOL_FAILED, TOOL_USAGE };
 enum { ARENA_BYTES = 64 * 1024 * 1024 };
 
 /* ---- the event ---- */
@@ -194,7 +195,10 @@ int tool_main(int argc, char **argv)
     static const struct {
         const char *word;
         int (*run)(int argc, char **argv);
-    } tools[] = {{"eval", tool_eval}};
+    } tools[] = {{"eval", tool_eval},       {"replay", tool_replay}, {"event", tool_event},
+                 {"explain", tool_explain}, {"job", tool_job},       {"test", tool_test}};
+    log_process("bridgebell");
+    log_configure(LOG_LOGFMT, LOG_ERROR);
     for (size_t i = 0; argc > 0 && i < sizeof tools / sizeof tools[0]; i++)
         if (strcmp(argv[0], tools[i].word) == 0)
             return tools[i].run(argc, argv);
