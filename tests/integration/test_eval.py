@@ -48,6 +48,8 @@ def test_errors_point_at_the_place():
     assert lines[:3] == ["error: line 2, column 2: unknown name 'tipe': did you mean 'type'?", " tipe == 'a'", " ^"]
     lines = error("(type == 'a'").splitlines()
     assert lines[:3] == ["error: line 1, column 1: this '(' is not closed: ')' is missing", "(type == 'a'", "^"]
+    assert error("channel == 'thread'").splitlines()[-1] == (
+        "hint: the expression speaks of an event: give one with --event FILE")
     assert value("true || tipe == 'a'") is True
 
 
