@@ -264,6 +264,8 @@ struct store_parents {
     size_t limit;              /* at most and, if 0, 100 */
     struct store_parent *list; /* result; store_parents_clear */
     size_t count;
+    int64_t last_row; /* result: up to where it looked, and whether there may be more behind */
+    bool more;
 };
 void store_parents_clear(struct store_parents *p);
 /* Inserts JOBS as an intake does, and ends the parent as JOB_MERGED, or with END as JOB_SUPPRESSED, for
