@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "core/str.h"
+#include "dispatcher/control_explain.h"
 #include "dispatcher/control_parts.h"
 #include "dispatcher/control_quiet.h"
 #include "dispatcher/control_send.h"
@@ -171,6 +172,8 @@ static cJSON *job_whole(const struct store_job *j, bool masked, int64_t now_ms)
         cJSON_AddNumberToObject(o, "points", (double)j->points_micro / 1e6);
     if (j->parts >= 0)
         cJSON_AddNumberToObject(o, "parts", j->parts);
+    if (j->price_micro >= 0)
+        cJSON_AddNumberToObject(o, "price", (double)j->price_micro / 1e6);
     if (!masked)
         add_text(o, "text", j->text);
     return o;
@@ -493,6 +496,7 @@ static const struct {
     {"pause", on_pause, true},
     {"resume", on_resume, true},
     {"resync", on_resync, true},
+    {"explain", control_explain, false},
     {"silence-add", control_silence_add, true},
     {"silence-list", control_silence_list, false},
     {"silence-expire", control_silence_expire, true},

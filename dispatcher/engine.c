@@ -8,6 +8,7 @@
 
 #include "core/alloc.h"
 #include "dispatcher/batch.h"
+#include "dispatcher/rules_parts.h"
 #include "dispatcher/store_parts.h"
 
 enum {
@@ -29,7 +30,7 @@ struct engine {
     unsigned decided; /* since the last commit */
     int64_t now_ms;
     int64_t due_ms; /* of the next digest; -1: none */
-    bool due_stale; /* DUE_MS must be looked up */
+    struct silences *silences;
     engine_fn *fn;
     void *arg;
     char *bridge;
@@ -150,18 +151,23 @@ static void tell_job(struct engine *e, const struct event *event, const struct s
 
 /* What has ended is of no use here: digests have what they hold, counters what they count. So the file stays
  * small, and what was let through counts as sent, which a later deletion does not cancel. */
+static void drop_row(struct engine *e, const struct store_job *j)
+{
+    if (!j->row)
+        return;
+    sqlite3_stmt *st = db_stmt(&e->db, SQL_PURGE_JOB);
+    sqlite3_bind_int64(st, 1, j->row);
+    db_run(&e->db, st);
+    db_count(&e->db, (int)j->state, -1);
+}
+
 static void drop_ended(struct engine *e, const struct batch *b)
 {
     for (size_t i = 0; i < b->intake.count; i++) {
         const struct store_decision *d = &b->intake.decisions[i];
         for (size_t k = 0; k < d->jobs_count; k++) {
-            const struct store_job *j = &d->jobs[k];
-            if (!j->row || j->state == JOB_HELD)
-                continue;
-            sqlite3_stmt *st = db_stmt(&e->db, SQL_PURGE_JOB);
-            sqlite3_bind_int64(st, 1, j->row);
-            db_run(&e->db, st);
-            db_count(&e->db, (int)j->state, -1);
+            if (d->jobs[k].state != JOB_HELD)
+                drop_row(e, &d->jobs[k]);
         }
     }
 }
@@ -194,6 +200,26 @@ static const char *bridge_of(struct engine *e, const struct event *event)
     return e->bridge;
 }
 
+static void note_due(struct engine *e, int64_t due_ms)
+{
+    if (e->due_ms < 0 || due_ms < e->due_ms)
+        e->due_ms = due_ms;
+}
+
+static void note_digests(struct engine *e, const struct batch *b)
+{
+    for (size_t i = 0; i < b->intake.count; i++) {
+        const struct store_decision *d = &b->intake.decisions[i];
+        for (size_t k = 0; !d->try_only && k < d->jobs_count; k++) {
+            const struct store_noise *n = d->jobs[k].noise;
+            if (n && n->opened)
+                note_due(e, n->why == n->merge.why ? n->merge.due_ms
+                            : n->why == WHY_BUDGET ? n->budget.due_ms
+                                                   : n->storm.due_ms);
+        }
+    }
+}
+
 /* Runs BATCH through the store as the dispatcher does when a sender is free: what rings is leased at once. */
 static int run(struct engine *e, const struct event *event, struct batch *b)
 {
@@ -209,7 +235,7 @@ static int run(struct engine *e, const struct event *event, struct batch *b)
     count(e, b);
     tell_all(e, event, b);
     drop_ended(e, b);
-    e->due_stale = true;
+    note_digests(e, b);
     return look(e);
 }
 
@@ -248,8 +274,62 @@ int64_t engine_next_due_ms(struct engine *e)
     return e->due_ms;
 }
 
+static void tell_closed(struct engine *e, const struct store_digest *d, const struct store_job *j)
+{
+    bool sent = j->noise->why == WHY_NOTHING;
+    struct engine_outcome o = {
+        .fate = sent ? ENGINE_SENT : ENGINE_SUPPRESSED,
+        .form = d->why == WHY_DIGEST ? ENGINE_DIGEST : ENGINE_SUMMARY,
+        .job = j,
+        .at_ms = e->now_ms,
+        .why = j->noise->why,
+        .count = d->count,
+    };
+    tell(e, &o);
+}
+
+/* What the dispatcher does with a digest that is frozen (digests.c). */
+static void close_digest(struct engine *e, struct store_digest *d)
+{
+    struct store_job job = d->job;
+    struct store_close unit = {.unit.kind = STORE_CLOSE, .job = &job, .shadow = d->shadow};
+    rules_close_digest(e->rules, d, e->now_ms, &unit.postpone_until_ms, &job);
+    memset(&d->job, 0, sizeof d->job);
+    store_close_run(&e->db, &unit.unit);
+    if (unit.applied) {
+        free(job.reason);
+        job.reason = NULL;
+        tell_closed(e, d, &job);
+        drop_row(e, &job);
+    }
+    store_job_free(&job);
+}
+
+/* Closes what is due now, and learns when the next is. */
+static int close_due(struct engine *e)
+{
+    struct store_digests due = {.unit.kind = STORE_DIGESTS};
+    do {
+        store_digests_clear(&due);
+        if (begin(e))
+            return -1;
+        store_digests_run(&e->db, &due.unit);
+        for (size_t i = 0; i < due.count && look(e) == 0; i++)
+            close_digest(e, &due.list[i]);
+    } while (due.count && look(e) == 0);
+    e->due_ms = due.next_due_in_ms < 0 ? -1 : e->now_ms + due.next_due_in_ms;
+    store_digests_clear(&due);
+    return look(e);
+}
+
 int engine_advance(struct engine *e, int64_t until_ms)
 {
+    while (!e->trouble[0] && e->due_ms >= 0 && e->due_ms <= until_ms) {
+        if (e->due_ms > e->now_ms)
+            e->now_ms = e->due_ms;
+        if (close_due(e))
+            return -1;
+    }
     if (until_ms > e->now_ms)
         e->now_ms = until_ms;
     return e->trouble[0] ? -1 : 0;
@@ -273,6 +353,9 @@ struct engine *engine_new(const struct slice *slice, engine_fn *fn, void *arg, s
     e->options.installation = installation;
     e->options.log_limit_bytes = -1;
     e->rules = rules_new(slice, faults);
+    e->silences = silences_new(NULL);
+    if (e->rules)
+        rules_silences(e->rules, e->silences);
     if (!e->rules || open_store(e, faults))
         engine_free(&e);
     return e;
@@ -289,6 +372,7 @@ void engine_free(struct engine **p)
     if (e->is_open)
         store_db_close(&e->db);
     rules_free(&e->rules);
+    silences_free(&e->silences);
     free(e->options.path);
     free(e->bridge);
     free(e);

@@ -351,7 +351,7 @@ static bool is_unwanted(struct match *m, const struct rule *rule, struct store_j
     const char *id =
         silences_match(s, m->values, rule->name, priorities[rule->priority], m->now_ms, m->rules->arena);
     if (id)
-        suppress(j, WHY_SILENCE, xasprintf("silence %s", id));
+        suppress(j, WHY_SILENCE, xasprintf(RULES_SILENCE_WORD "%s", id));
     else if (silences_opted_out(s, j->number))
         suppress(j, WHY_OPT_OUT, xstrdup("the person has opted out"));
     return j->noise != NULL;

@@ -49,13 +49,19 @@ static void put(struct counter *c, const void *data, size_t len, int64_t ends_ms
     c->all->dirty = c;
 }
 
+/* A row may be damaged; what it says may be wrong but must be reckoned with safely. */
+static int64_t sane(int64_t value)
+{
+    return value < 0 || value > INT64_MAX / 4 ? 0 : value;
+}
+
 static int64_t one_of(const struct counter *c, uint32_t layout, int64_t otherwise)
 {
     struct one one;
     if (layout_of(c) != layout)
         return otherwise;
     memcpy(&one, c->data, sizeof one);
-    return one.value;
+    return sane(one.value);
 }
 
 static void put_one(struct counter *c, uint32_t layout, int64_t value, int64_t ends_ms)
@@ -85,7 +91,7 @@ int64_t counter_sum(const struct counter *c)
 void counter_sum_add(struct counter *c, int64_t amount, int64_t ends_ms)
 {
     int64_t sum = counter_sum(c);
-    put_one(c, LAYOUT_SUM, amount > INT64_MAX - sum ? INT64_MAX : sum + amount, ends_ms);
+    put_one(c, LAYOUT_SUM, amount > INT64_MAX / 4 - sum ? INT64_MAX / 4 : sum + amount, ends_ms);
 }
 
 /* ---- rates by their times ---- */
@@ -98,6 +104,8 @@ static void times_of(const struct counter *c, struct times *out)
     out->layout = LAYOUT_TIMES;
     if (out->count > COUNTER_EXACT_MAX)
         out->count = 0;
+    for (uint32_t i = 0; i < out->count; i++)
+        out->list[i] = sane(out->list[i]);
 }
 
 /* Index of the first time that counts at NOW_MS. */
@@ -128,6 +136,8 @@ static int64_t times_wait(const struct counter *c, int64_t limit, int64_t per_ms
     struct times t;
     times_of(c, &t);
     int64_t counting = t.count - first_counting(&t, per_ms, now_ms);
+    if (limit <= 0)
+        return per_ms;
     return counting < limit ? 0 : t.list[t.count - limit] + per_ms - now_ms;
 }
 
@@ -170,6 +180,7 @@ static void slots_of(const struct counter *c, int64_t per_ms, int64_t now_ms, st
     out->first = now_slot - COUNTER_SLOTS;
     if (layout_of(c) == LAYOUT_SLOTS && c->len == sizeof *out) {
         memcpy(out, c->data, sizeof *out);
+        out->first = sane(out->first);
         slots_move(out, now_slot);
     } else if (layout_of(c) == LAYOUT_TIMES) {
         struct times t;

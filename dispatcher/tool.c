@@ -6,10 +6,11 @@
 
 #include "core/alloc.h"
 #include "core/buf.h"
+#include "core/log.h"
 #include "dispatcher/expr/expr.h"
+#include "dispatcher/tool_parts.h"
 #include "proto/event.h"
 
-enum { TOOL_FINE, TOOL_FAILED, TOOL_USAGE };
 enum { ARENA_BYTES = 64 * 1024 * 1024 };
 
 /* ---- the event ---- */
@@ -128,10 +129,15 @@ static int evaluate(const char *source, const struct tool_event *event)
         print_compile_error(source, &error);
         return TOOL_FAILED;
     }
+    bool lacks_event = false;
+    for (size_t slot = 0; !event && slot < EXPR_EVENT_SLOTS; slot++)
+        lacks_event = lacks_event || (slot != EXPR_SLOT_TYPE && expr_uses_slot(expr, slot));
     struct expr_arena *arena = expr_arena_new(ARENA_BYTES);
     const struct expr_activation activation = {.values = event ? event->values : NULL,
                                                .value_count = event ? EXPR_EVENT_SLOTS : 0};
     int rc = print_value(source, expr_eval(expr, &activation, arena), arena);
+    if (rc && lacks_event)
+        fputs("hint: the expression speaks of an event: give one with --event FILE\n", stderr);
     expr_arena_free(&arena);
     expr_free(&expr);
     return rc;
@@ -194,7 +200,10 @@ int tool_main(int argc, char **argv)
     static const struct {
         const char *word;
         int (*run)(int argc, char **argv);
-    } tools[] = {{"eval", tool_eval}};
+    } tools[] = {{"eval", tool_eval},       {"replay", tool_replay}, {"event", tool_event},
+                 {"explain", tool_explain}, {"job", tool_job},       {"test", tool_test}};
+    log_process("bridgebell");
+    log_configure(LOG_LOGFMT, LOG_ERROR);
     for (size_t i = 0; argc > 0 && i < sizeof tools / sizeof tools[0]; i++)
         if (strcmp(argv[0], tools[i].word) == 0)
             return tools[i].run(argc, argv);

@@ -134,6 +134,20 @@ bool client_may_use(const struct arguments *arguments, enum control_door door)
     return may;
 }
 
+bool client_is_running(const struct arguments *arguments)
+{
+    char *runtime_dir = client_runtime_dir(arguments);
+    char *path = xasprintf("%s/%s", runtime_dir, control_door_files[CONTROL_STATUS]);
+    int fd = connect_to(path);
+    /* One that may not be asked runs all the same; asking it says so. */
+    bool runs = fd >= 0 || errno == EACCES || errno == EPERM;
+    if (fd >= 0)
+        close(fd);
+    free(path);
+    free(runtime_dir);
+    return runs;
+}
+
 struct client_line *client_open(const struct arguments *arguments, enum control_door door)
 {
     char *runtime_dir = client_runtime_dir(arguments);

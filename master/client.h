@@ -18,6 +18,9 @@ char *client_runtime_dir(const struct arguments *arguments);
 /* True if this user may use DOOR. */
 bool client_may_use(const struct arguments *arguments, enum control_door door);
 
+/* True if a master answers in the runtime directory. */
+bool client_is_running(const struct arguments *arguments);
+
 struct client_line; /* a connection */
 /* Connects to DOOR. NULL after saying on stderr what is wrong and what to do. */
 struct client_line *client_open(const struct arguments *arguments, enum control_door door);

@@ -8,7 +8,6 @@
 #include "master/commands.h"
 
 #define WORDS_ANY 100000
-#define DEFAULT_CONFIG "/etc/bridgebell/bridgebell.conf"
 
 static const char queue_details[] =
     "  ls                       jobs, newest last; filters: --state, --rule, --limit\n"
@@ -50,6 +49,23 @@ static const char optout_details[] =
 static const char eval_details[] = "FILE holds one notification as the Bridge sends it; \"-\" reads it from "
                                    "standard input. Without one the names "
                                    "of an\nevent have no value.\n";
+
+static const char explain_details[] = "FILE (\"-\": standard input) holds one notification as a Bridge sends "
+                                      "it, or a line of the journal. EVENT "
+                                      "is the\nkey of an event of the journal, JOB the id of a job; the "
+                                      "first six digits are enough. The running "
+                                      "dispatcher\ndecides on its real state and keeps nothing of it; "
+                                      "without one the decision is made with empty "
+                                      "counters.\n";
+
+static const char test_details[] =
+    "A file holds one test or a list of tests as JSON (docs/testing-rules.md); of a directory all *.json are "
+    "taken. Time\nis the test's own, and nothing is sent. Exit code 1: a test failed; 3: there was none.\n";
+
+static const char replay_details[] =
+    "A file holds lines of a journal, or notifications as a Bridge sends them; a directory is a journal. The "
+    "clock\nruns from event to event, so throttles, digests, quiet hours and budgets behave as they would "
+    "have.\nExit code 3: nothing matched.\n";
 
 /* The words of `eval` are read by the dispatcher's executable. */
 static const struct option_row eval_options[] = {
@@ -109,6 +125,29 @@ static const struct command commands[] = {
      .details = eval_details,
      .options = eval_options,
      .run_raw = eval_command},
+    {.name = "replay",
+     .summary = "what events of the past would have sent, to whom, when and at what price",
+     .usage = "FILE… | --since WHEN [--until WHEN] [--config NEW [--diff]] [--json]",
+     .details = replay_details,
+     .options = replay_options,
+     .words_max = WORDS_ANY,
+     .run = replay_command},
+    {.name = "explain",
+     .summary = "why an event rang whom, or did not: rules, limits, recipients, text, price",
+     .usage = "FILE | - | EVENT | JOB [--offline] [--numbers] [--json]",
+     .details = explain_details,
+     .options = explain_options,
+     .words_min = 1,
+     .words_max = 1,
+     .run = explain_command},
+    {.name = "test",
+     .summary = "run tests of rules: events in, expected messages out",
+     .usage = "FILE… | DIRECTORY… [-c FILE] [--json]",
+     .details = test_details,
+     .options = test_options,
+     .words_min = 1,
+     .words_max = WORDS_ANY,
+     .run = test_command},
     {.name = "pause",
      .summary = "send nothing until \"resume\"; events are still taken",
      .usage = "[--provider NAME]",
@@ -169,8 +208,9 @@ static void print_overview(FILE *out)
     for (size_t i = 0; i < COMMANDS; i++)
         if (!commands[i].is_hidden)
             fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
-    fputs("\n\"bridgebell help COMMAND\" says more. Everywhere: -c FILE (default " DEFAULT_CONFIG ").\n"
-          "Exit codes: 0 fine, 1 failed, 2 wrong usage.\n",
+    fputs("\n\"bridgebell help COMMAND\" says more. Everywhere: -c FILE (default " COMMAND_DEFAULT_CONFIG
+          ").\n"
+          "Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 nothing matched (replay, test).\n",
           out);
 }
 
@@ -301,5 +341,5 @@ int command_main(int argc, char **argv)
 const char *command_config(const struct arguments *arguments)
 {
     const char *file = options_get(arguments, "config");
-    return file ? file : DEFAULT_CONFIG;
+    return file ? file : COMMAND_DEFAULT_CONFIG;
 }

@@ -7,6 +7,8 @@
 
 #include "master/options.h"
 
+#define COMMAND_DEFAULT_CONFIG "/etc/bridgebell/bridgebell.conf"
+
 enum { COMMAND_FINE = 0, COMMAND_FAILED = 1, COMMAND_USAGE = 2 };
 
 struct command {

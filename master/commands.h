@@ -20,9 +20,12 @@ int reopen_command(const struct arguments *arguments);
 int resync_command(const struct arguments *arguments);
 int reference_command(const struct arguments *arguments);
 int eval_command(int argc, char **argv);
+int explain_command(const struct arguments *arguments);
+int test_command(const struct arguments *arguments);
+int replay_command(const struct arguments *arguments);
 
 extern const struct option_row run_options[], check_options[], status_options[], send_options[],
     queue_options[], line_options[], plain_options[], stop_options[], resync_options[], reference_options[],
-    silence_options[], optout_options[];
+    silence_options[], optout_options[], replay_options[], explain_options[], test_options[];
 
 #endif

@@ -35,6 +35,7 @@ static const struct request_row rows[] = {
     {"queue-retry", false, pass_change_on},
     {"queue-sent", false, pass_change_on},
     {"queue-drop", false, pass_change_on},
+    {"explain", true, pass_on},
     {"send", false, pass_change_on},
     {"pause", false, pass_change_on},
     {"resume", false, pass_change_on},

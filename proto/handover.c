@@ -34,6 +34,14 @@ void handover_free(struct handovers *h)
     *h = (struct handovers){0};
 }
 
+char *handover_beside(const char *file, const char *name)
+{
+    const char *slash = strrchr(file, '/');
+    if (name[0] == '/' || !slash)
+        return xstrdup(name);
+    return xasprintf("%.*s/%s", (int)(slash - file), file, name);
+}
+
 static int write_whole(int fd, const char *data, size_t len)
 {
     while (len) {

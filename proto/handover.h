@@ -22,6 +22,8 @@ void handover_add(struct handovers *h, const char *name, struct slice *slice);
 /* The slice of the file NAME; NULL if there is none. */
 const struct slice *handover_find(const struct handovers *h, const char *name);
 void handover_free(struct handovers *h);
+/* The path of NAME, which FILE mentions: as it is, or beside FILE. The caller frees. */
+char *handover_beside(const char *file, const char *name);
 
 /* A descriptor of memory that holds all, at its beginning, and that a child inherits; -1 with errno. */
 int handover_write(const struct handovers *h);
