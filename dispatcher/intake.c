@@ -30,7 +30,7 @@ enum {
     HOLD_FAST_MS = 1000, /* while they work off hundreds in that time */
     HOLD_LOOK_MS = 1,
     CONTAINERS_MAX = 10000, /* whose members are known at a time */
-    WAITING_MAX = 50000,    /* events for their members, in memory */
+    WAITING_MAX = 1000000,  /* what waits for members, in memory: see parents.h */
     REFRESH_MS = 2000,      /* between two looks at the directory's file */
 };
 

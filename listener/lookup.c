@@ -532,6 +532,9 @@ void lookup_again(struct lookup *l)
     for (size_t i = 0; i < LOOKUP_RUNNING_MAX; i++)
         if (l->slots[i].task)
             l->slots[i].task->again = true;
+    l->pause_until_ms = 0;
+    backoff_reset(&l->retry);
+    lookup_token(l);
 }
 
 const struct lookup_counts *lookup_counts(const struct lookup *l)
