@@ -156,7 +156,7 @@ static bool is_number(const char *word)
 
 static void check_number(struct cross *x, const struct conf_value *v, size_t i)
 {
-    const struct conf_block *numbers = model_next(x->c, directives_block("numbers"), NULL);
+    const struct conf_block *numbers = find(x, directives_block("numbers"), "");
     const char *word = v->list[i];
     char number[PHONE_SIZE], shown[64];
     const char *why =

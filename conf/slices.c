@@ -52,10 +52,18 @@ static bool role_gets(const struct block_def *def, unsigned role)
     return false;
 }
 
+/* The block of what stands outside all blocks is where its first setting is. */
+static const char *file_of(const struct conf_block *b)
+{
+    const struct conf_file *file = b->file;
+    for (size_t i = 0; i < b->count && !file; i++)
+        file = b->values[i].file;
+    return file ? file->name : "";
+}
+
 static void add_block(struct slice *s, const struct conf *c, const struct conf_block *b, unsigned role)
 {
-    struct slice_block *to =
-        slice_add_block(s, b->def->name, b->title, b->file ? b->file->name : "", b->line);
+    struct slice_block *to = slice_add_block(s, b->def->name, b->title, file_of(b), b->line);
     for (size_t i = 0; i < b->def->count; i++) {
         const struct directive *d = &b->def->directives[i];
         const struct conf_value *v = d->roles & role ? model_value(c, b, d) : NULL;

@@ -55,6 +55,34 @@ void batch_add_event(struct batch *b, const struct event *e, struct rules *rules
     d->jobs_count = jobs.count;
 }
 
+static bool is_parent(const struct store_job *j)
+{
+    return j->state == JOB_HELD && !j->number[0];
+}
+
+void batch_keep_event(struct batch *b, size_t first, struct msg_str packed)
+{
+    for (size_t i = first; i < b->intake.count; i++) {
+        struct store_decision *d = &b->intake.decisions[i];
+        for (size_t j = 0; j < d->jobs_count && !d->packed; j++)
+            if (is_parent(&d->jobs[j])) {
+                d->packed = memcpy(xmalloc(packed.len), packed.data, packed.len);
+                d->packed_len = packed.len;
+            }
+    }
+}
+
+void batch_each_parent(const struct batch *b,
+                       void (*fn)(void *arg, const struct store_decision *d, int64_t row), void *arg)
+{
+    for (size_t i = 0; i < b->intake.count; i++) {
+        const struct store_decision *d = &b->intake.decisions[i];
+        for (size_t j = 0; d->packed && d->known == STORE_NEW && j < d->jobs_count; j++)
+            if (is_parent(&d->jobs[j]) && d->jobs[j].row && !d->jobs[j].gone)
+                fn(arg, d, d->jobs[j].row);
+    }
+}
+
 void batch_close(struct batch *b)
 {
     size_t total = 0;
@@ -93,6 +121,7 @@ void batch_free(struct batch **p)
         free(d->jobs);
         free((void *)(uintptr_t)d->deleted_item);
         free((void *)(uintptr_t)d->type);
+        free((void *)(uintptr_t)d->packed);
     }
     free(b->intake.decisions);
     free(b->jobs);

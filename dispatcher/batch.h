@@ -39,9 +39,14 @@ struct batch {
 struct batch *batch_new(struct intake *owner, struct session *session, struct bridge *bridge, uint64_t seq,
                         int64_t mark_ms, const char *bridge_name);
 /* Runs the rules on E; adds a decision if it causes anything (jobs, or a deletion to remember). Nothing of E
- * is kept. */
+ * is kept but by batch_keep_event. */
 void batch_add_event(struct batch *b, const struct event *e, struct rules *rules,
                      const struct hash_id *store_id, int64_t now_ms);
+/* Keeps a copy of the packed event for the parents among the decisions from FIRST on. */
+void batch_keep_event(struct batch *b, size_t first, struct msg_str packed);
+/* Calls FN for every parent that was committed. */
+void batch_each_parent(const struct batch *b,
+                       void (*fn)(void *arg, const struct store_decision *d, int64_t row), void *arg);
 /* No more events: collects the jobs. */
 void batch_close(struct batch *b);
 /* After a failed commit: jobs as they were before they were offered. */

@@ -209,12 +209,13 @@ bool calendar_check_zone(const struct slice_block *block, const char *name, stru
         return true;
     char *near = nearest_zone(s->text);
     if (near)
-        faults_add(faults, block->file, s->line, "%s: no time zone \"%s\"; did you mean \"%s\"?", name,
-                   s->text, near);
-    else
         faults_add(faults, block->file, s->line,
-                   "%s: no time zone \"%s\"; expected one such as \"Europe/Warsaw\", \"UTC\" or \"+02:00\"",
-                   name, s->text);
+                   "`%s`: `%s`: no such time zone is installed; did you mean `%s`?", name, s->text, near);
+    else
+        faults_add(
+            faults, block->file, s->line,
+            "`%s`: `%s`: no such time zone is installed; expected one such as Europe/Warsaw, UTC or +02:00",
+            name, s->text);
     free(near);
     return false;
 }

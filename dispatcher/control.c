@@ -172,6 +172,8 @@ static cJSON *job_whole(const struct store_job *j, bool masked, int64_t now_ms)
         cJSON_AddNumberToObject(o, "points", (double)j->points_micro / 1e6);
     if (j->parts >= 0)
         cJSON_AddNumberToObject(o, "parts", j->parts);
+    if (j->price_micro >= 0)
+        cJSON_AddNumberToObject(o, "price", (double)j->price_micro / 1e6);
     if (!masked)
         add_text(o, "text", j->text);
     return o;

@@ -9,6 +9,8 @@
 #include "core/phone.h"
 #include "core/str.h"
 #include "dispatcher/control_parts.h"
+#include "dispatcher/control_send.h"
+#include "dispatcher/rules_table.h"
 #include "proto/role.h"
 
 enum { NUMBER_MAX = 32 }; /* masked */
@@ -25,7 +27,7 @@ struct writing {
     struct store_fact *facts;
     size_t count, left, written;
     enum store_status status; /* the worst */
-    /* After each commit, in memory; then the answer. */
+    /* After each commit, in memory; then the answer, which ends with writing_free. */
     void (*apply)(struct writing *w, const struct store_fact *fact);
     void (*finish)(struct writing *w);
 };
@@ -71,10 +73,11 @@ static void on_written(struct store_unit *unit, enum store_status status)
     }
     if (--w->left)
         return;
-    if (w->status == STORE_OK)
+    if (w->status == STORE_OK) {
         w->finish(w);
-    else
-        control_refuse_store(w->id, w->status);
+        return;
+    }
+    control_refuse_store(w->id, w->status);
     writing_free(w);
 }
 
@@ -86,7 +89,6 @@ static void writing_start(struct writing *w, void (*apply)(struct writing *w, co
     w->left = w->count;
     if (!w->count) {
         finish(w);
-        writing_free(w);
         return;
     }
     size_t count = w->count; /* they may be complete, and W gone, only after the last was submitted */
@@ -162,6 +164,7 @@ static void finish_silence(struct writing *w)
              log_str("comment", control_text(fact, "comment")));
     cJSON_Delete(fact);
     role_reply(w->id, o);
+    writing_free(w);
 }
 
 static char *silence_text(const cJSON *request, int64_t from_ms, int64_t until_ms, int64_t now_ms)
@@ -271,6 +274,7 @@ static void finish_expiry(struct writing *w)
     log_info("a silence was ended by hand", log_str("id", control_text(w->request, "id")),
              log_str("by", w->who));
     role_reply(w->id, control_good());
+    writing_free(w);
 }
 
 void control_silence_expire(struct control *c, uint64_t id, const cJSON *request)
@@ -348,18 +352,69 @@ static void apply_opt_out(struct writing *w, const struct store_fact *fact)
         opt_out_remove(w->control->silences, number);
 }
 
-static void finish_opt_out(struct writing *w)
+static void answer_opt_out(const struct writing *w, size_t cancelled)
 {
     bool removes = strcmp(control_text(w->request, "command"), "optout-remove") == 0;
     cJSON *o = control_good();
     cJSON_AddNumberToObject(o, "changed", (double)w->count);
     cJSON_AddNumberToObject(o, "opt_outs", (double)opt_out_count(w->control->silences));
+    cJSON_AddNumberToObject(o, "cancelled", (double)cancelled);
     const char *first = w->count ? w->facts[0].name + sizeof opt_out_prefix - 1 : NULL;
     if (first)
         log_info(removes ? "numbers have opted in again" : "numbers have opted out", log_str("by", w->who),
                  log_int("numbers", (int64_t)w->count), log_number("first", first),
+                 log_int("cancelled", (int64_t)cancelled),
                  log_str("comment", control_text(w->request, "comment")));
     role_reply(w->id, o);
+}
+
+static void finish_opt_in(struct writing *w)
+{
+    answer_opt_out(w, 0);
+    writing_free(w);
+}
+
+/* What rules have queued before, for numbers that have just opted out. */
+struct sweeping {
+    struct store_by_hand hand;
+    struct rules_table *numbers;
+    struct writing *writing;
+    size_t cancelled;
+};
+
+static void on_swept(struct store_unit *unit, enum store_status status)
+{
+    struct sweeping *s = unit->arg;
+    struct writing *w = s->writing;
+    s->cancelled += s->hand.changed;
+    if (status == STORE_OK && s->hand.changed == STORE_LIST_MAX) {
+        store_submit(w->control->store, &s->hand.unit);
+        return;
+    }
+    if (status == STORE_OK)
+        answer_opt_out(w, s->cancelled);
+    else
+        control_refuse_store(w->id, status);
+    rules_table_free(&s->numbers);
+    writing_free(w);
+    free(s);
+}
+
+static void finish_opt_out(struct writing *w)
+{
+    struct sweeping *s = xcalloc(1, sizeof *s);
+    s->writing = w;
+    s->numbers = rules_table_new();
+    for (size_t i = 0; i < w->count; i++) {
+        const char *number = w->facts[i].name + sizeof opt_out_prefix - 1;
+        rules_table_add(s->numbers, number, strlen(number));
+    }
+    s->hand.hand = HAND_CANCEL;
+    s->hand.who = "because the person has opted out";
+    s->hand.filter = (struct store_filter){
+        .states = 1u << JOB_QUEUED | 1u << JOB_LEASED, .not_rule = CONTROL_SEND_RULE, .numbers = s->numbers};
+    s->hand.unit = (struct store_unit){.kind = STORE_CANCEL, .done = on_swept, .arg = s};
+    store_submit(w->control->store, &s->hand.unit);
 }
 
 static char *opt_out_text(const struct writing *w, int64_t now_ms)
@@ -386,7 +441,7 @@ static void change_opt_outs(struct control *c, uint64_t id, const cJSON *request
         if (silences_opted_out(c->silences, number) == removes)
             writing_add(w, opt_out_prefix, number, removes ? NULL : opt_out_text(w, store_now_ms(c->store)));
     }
-    writing_start(w, apply_opt_out, finish_opt_out);
+    writing_start(w, apply_opt_out, removes ? finish_opt_in : finish_opt_out);
 }
 
 void control_opt_out_add(struct control *c, uint64_t id, const cJSON *request)

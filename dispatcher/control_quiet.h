@@ -21,7 +21,8 @@ void control_silence_add(struct control *c, uint64_t id, const cJSON *request);
 void control_silence_list(struct control *c, uint64_t id, const cJSON *request);
 /* "id". */
 void control_silence_expire(struct control *c, uint64_t id, const cJSON *request);
-/* "number", or "numbers" in a list, optionally "comment". Answers with "changed". */
+/* "number", or "numbers" in a list, optionally "comment". Answers with "changed" and "opt_outs"; adding also
+ * cancels what rules have queued for these numbers, and answers with "cancelled". */
 void control_opt_out_add(struct control *c, uint64_t id, const cJSON *request);
 void control_opt_out_remove(struct control *c, uint64_t id, const cJSON *request);
 /* In order of the numbers, "limit" of them from "offset" on; "total" tells how many there are. */

@@ -11,7 +11,7 @@
 #include "proto/role.h"
 
 enum { DIGITS_MIN = 8, DIGITS_MAX = 15, FROM_MAX = 16, EXPIRES_MS = 24 * 3600 * 1000 };
-static const char rule_name[] = "(send)";
+static const char rule_name[] = CONTROL_SEND_RULE;
 
 struct sending {
     struct store_intake intake;

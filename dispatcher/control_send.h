@@ -7,6 +7,8 @@
 #include "dispatcher/control.h"
 
 enum { CONTROL_SEND_TO_MAX = 100 };
+/* What stands as the rule of such a job. */
+#define CONTROL_SEND_RULE "(send)"
 
 /* "to": a number or a list of numbers, "message", and optionally "from" and "provider". Answers with the ids
  * of the jobs once they are committed. */

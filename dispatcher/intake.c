@@ -13,6 +13,7 @@
 #include "core/str.h"
 #include "dispatcher/batch.h"
 #include "dispatcher/listener_metrics.h"
+#include "dispatcher/parents.h"
 
 enum {
     TRY_AGAIN_MS = 500,
@@ -28,6 +29,8 @@ enum {
     HOLD_MS = 250,
     HOLD_FAST_MS = 1000, /* while they work off hundreds in that time */
     HOLD_LOOK_MS = 1,
+    CONTAINERS_MAX = 10000, /* whose members are known at a time */
+    REFRESH_MS = 2000,      /* between two looks at the directory's file */
 };
 
 /* One listener, from its hello until it is gone. */
@@ -45,6 +48,7 @@ struct session {
     struct batch *first, **last;
     struct stat_value *stats;
     size_t stats_count;
+    int64_t breaks;  /* moments at which it may have missed events, as it told last */
     bool complained; /* about malformed events */
     bool broken;     /* a batch is missing: nothing is taken until the listener has said hello again */
 };
@@ -59,6 +63,9 @@ struct intake {
     struct store *store;
     struct rules *rules;
     struct queue *queue;
+    struct members *members;
+    struct parents *parents;
+    struct loop_timer *refresh;
     struct digests *digests; /* NULL: nobody closes them */
     struct journal *journal; /* NULL: none is kept */
     struct bridge *bridges;
@@ -72,7 +79,7 @@ struct intake {
     uint64_t interest_number;
     size_t with_store;
     size_t weight; /* of what is with the store */
-    bool draining;
+    bool draining, parents_idle;
     void (*drained)(void *arg);
     void *drained_arg;
     struct msg_out out;
@@ -172,7 +179,7 @@ static void look_again(void *arg)
 
 static void check_drained(struct intake *in)
 {
-    if (in->draining && in->with_store == 0 && in->drained) {
+    if (in->draining && in->parents_idle && in->with_store == 0 && in->drained) {
         loop_defer(in->drained, in->drained_arg);
         in->drained = NULL;
     }
@@ -189,16 +196,26 @@ static void forget_orphan(struct intake *in, struct batch *b)
 }
 
 /* Tells of what noise control made of the jobs. */
+static void note_job(struct intake *in, const struct store_job *j, int64_t now_ms)
+{
+    if (!j->noise)
+        return;
+    rules_note(in->rules, j, now_ms);
+    if (in->digests)
+        digests_note(in->digests, j);
+}
+
 static void note_jobs(struct intake *in, const struct store_decision *d)
 {
     int64_t now_ms = store_now_ms(in->store);
-    for (size_t i = 0; i < d->jobs_count; i++) {
-        if (!d->jobs[i].noise)
-            continue;
-        rules_note(in->rules, &d->jobs[i], now_ms);
-        if (in->digests)
-            digests_note(in->digests, &d->jobs[i]);
-    }
+    for (size_t i = 0; i < d->jobs_count; i++)
+        note_job(in, &d->jobs[i], now_ms);
+}
+
+static void note_parent(void *arg, const struct store_decision *d, int64_t row)
+{
+    struct intake *in = arg;
+    parents_add(in->parents, row, d->packed, d->packed_len);
 }
 
 static void count_result(struct intake *in, struct bridge *bridge, const struct batch *b)
@@ -228,6 +245,7 @@ static void on_stored(struct store_unit *unit, enum store_status status)
     b->ticket = NULL;
     if (status == STORE_OK) {
         count_result(in, b->bridge, b);
+        batch_each_parent(b, note_parent, in);
         b->state = BATCH_DONE;
     } else {
         batch_reset(b);
@@ -330,7 +348,11 @@ static void on_events(struct session *s, struct msg_fields *f)
         }
         s->bridge->recovered += e.recovered;
         journal_add(in->journal, &e);
+        size_t first = b->intake.count;
+        members_see(in->members, &e);
         batch_add_event(b, &e, in->rules, store_identity(in->store), store_now_ms(in->store));
+        batch_keep_event(b, first, packed);
+        members_see_off(in->members, &e);
     }
     s->bridge->malformed += malformed;
     if (malformed && !s->complained) {
@@ -358,6 +380,17 @@ static void free_stats(struct session *s)
     s->stats_count = 0;
 }
 
+/* What changed while a listener could not hear it is not known. */
+static void note_breaks(struct session *s)
+{
+    for (size_t i = 0; i < s->stats_count; i++) {
+        if (strcmp(s->stats[i].name, "breaks_total") != 0 || s->stats[i].value == s->breaks)
+            continue;
+        s->breaks = s->stats[i].value;
+        members_forget(s->intake->members, s->bridge->name);
+    }
+}
+
 static void on_stats(struct session *s, struct msg_fields *f)
 {
     struct msg_fields list = msg_get_array(f);
@@ -381,6 +414,16 @@ static void on_stats(struct session *s, struct msg_fields *f)
         free(v->name);
         free(v->label);
     }
+    note_breaks(s);
+}
+
+static void on_members(struct session *s, struct msg_fields *f)
+{
+    struct wire_members found;
+    if (wire_get_members(f, &found) == 0)
+        parents_answer(s->intake->parents, s->bridge->name, &found);
+    else
+        log_error("malformed members", log_str("bridge", s->bridge->name));
 }
 
 static void on_interest_ok(struct session *s, struct msg_fields *f)
@@ -397,6 +440,7 @@ static void on_message(void *arg, struct link_peer *peer, int type, struct msg_f
         {WIRE_EVENTS, on_events},
         {WIRE_STATS, on_stats},
         {WIRE_INTEREST_OK, on_interest_ok},
+        {WIRE_MEMBERS, on_members},
     };
     (void)arg;
     for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++)
@@ -432,6 +476,8 @@ static void send_interest(void *arg)
         wire_put_interest(&in->out, &interest);
         link_server_send(in->links, s->peer, &in->out);
         wire_interest_free(&interest);
+        /* Behind the interest, so that no change of what is found now is dropped there. */
+        parents_listener(in->parents, s->bridge->name);
     }
 }
 
@@ -456,6 +502,7 @@ static const char *on_hello(void *arg, struct link_peer *peer, const void *extra
     s->next = in->sessions;
     in->sessions = s;
     peer->data = s;
+    members_forget(in->members, bridge->name);
     char installation[2 * HASH_ID_BYTES + 1];
     str_hex(store_identity(in->store)->bytes, HASH_ID_BYTES, installation);
     msg_put_array(welcome, 2);
@@ -497,6 +544,53 @@ static void on_gone(void *arg, struct link_peer *peer)
     peer->data = NULL;
 }
 
+/* ---- members ---- */
+
+static const struct session *session_of(const struct intake *in, const struct bridge *bridge)
+{
+    const struct session *any = NULL;
+    for (const struct session *s = in->sessions; s; s = s->next) {
+        if (s->bridge != bridge)
+            continue;
+        any = s;
+        if (strcmp(s->state, "subscribed") == 0)
+            return s;
+    }
+    return any;
+}
+
+/* To the listener that hears the Bridge, if there is one. */
+static bool ask_members(void *arg, const char *bridge, const struct wire_members_ask *ask)
+{
+    struct intake *in = arg;
+    struct bridge *b = find_bridge(in, bridge);
+    const struct session *s = b ? session_of(in, b) : NULL;
+    if (!s)
+        return false;
+    wire_put_members_ask(&in->out, ask);
+    return link_server_send(in->links, s->peer, &in->out) == 0;
+}
+
+static void on_inserted(void *arg, const struct store_job *jobs, size_t count)
+{
+    struct intake *in = arg;
+    int64_t now_ms = store_now_ms(in->store);
+    bool queued = false;
+    for (size_t i = 0; i < count; i++) {
+        note_job(in, &jobs[i], now_ms);
+        queued = queued || jobs[i].state == JOB_QUEUED;
+    }
+    if (queued)
+        queue_kick(in->queue);
+}
+
+static void on_refresh(void *arg)
+{
+    struct intake *in = arg;
+    rules_refresh(in->rules);
+    loop_timer_start(in->refresh, REFRESH_MS);
+}
+
 static void read_bridges(struct intake *in, const struct slice *slice)
 {
     in->bridges_count = slice_count(slice, "bridge");
@@ -510,6 +604,7 @@ struct intake *intake_new(const char *endpoint, const struct slice *slice, struc
                           struct rules *rules, struct queue *queue, struct digests *digests)
 {
     static const struct link_server_ops ops = {on_hello, on_gone, on_message};
+    static const struct parents_ops parents_ops = {ask_members, on_inserted};
     struct intake *in = xcalloc(1, sizeof *in);
     in->store = store;
     in->rules = rules;
@@ -521,6 +616,11 @@ struct intake *intake_new(const char *endpoint, const struct slice *slice, struc
     msg_in_init(&in->event_in);
     in->again = loop_timer_new(try_again, in);
     in->hold = loop_timer_new(look_again, in);
+    in->members = members_new(CONTAINERS_MAX);
+    rules_use_members(rules, in->members);
+    in->parents = parents_new(store, rules, in->members, &parents_ops, in);
+    in->refresh = loop_timer_new(on_refresh, in);
+    loop_timer_start(in->refresh, REFRESH_MS);
     in->links = link_server_new(endpoint, &ops, in);
     if (!in->links)
         intake_free(&in);
@@ -540,6 +640,10 @@ void intake_free(struct intake **p)
         forget_orphan(in, in->orphans);
     loop_timer_free(&in->again);
     loop_timer_free(&in->hold);
+    loop_timer_free(&in->refresh);
+    parents_free(&in->parents);
+    rules_use_members(in->rules, NULL);
+    members_free(&in->members);
     msg_out_free(&in->out);
     msg_in_free(&in->event_in);
     for (size_t i = 0; i < in->bridges_count; i++)
@@ -553,11 +657,19 @@ void intake_set_journal(struct intake *in, struct journal *journal)
     in->journal = journal;
 }
 
+static void on_parents_idle(void *arg)
+{
+    struct intake *in = arg;
+    in->parents_idle = true;
+    check_drained(in);
+}
+
 void intake_drain(struct intake *in, void (*done)(void *arg), void *arg)
 {
     in->draining = true;
     in->drained = done;
     in->drained_arg = arg;
+    parents_stop(in->parents, on_parents_idle, in);
     check_drained(in);
 }
 
@@ -599,19 +711,6 @@ static cJSON *listener_status(const struct session *s)
     return o;
 }
 
-static const struct session *session_of(const struct intake *in, const struct bridge *bridge)
-{
-    const struct session *any = NULL;
-    for (const struct session *s = in->sessions; s; s = s->next) {
-        if (s->bridge != bridge)
-            continue;
-        any = s;
-        if (strcmp(s->state, "subscribed") == 0)
-            return s;
-    }
-    return any;
-}
-
 /* One listener for each bridge: while an old and a new one overlap, two samples of one name would spoil the
  * whole page. */
 static struct listener_values values_of(const struct intake *in, const struct bridge *bridge)
@@ -646,6 +745,8 @@ static cJSON *bridge_status(struct intake *in, const struct bridge *b)
 
 void intake_status(struct intake *in, cJSON *status)
 {
+    members_status(in->members, status);
+    parents_status(in->parents, status);
     struct bridge sum = {0};
     cJSON *bridges = cJSON_AddArrayToObject(status, "bridges");
     for (size_t i = 0; i < in->bridges_count; i++) {
@@ -712,6 +813,8 @@ void intake_metrics(struct intake *in, struct buf *out)
             metrics_print_value(out, &rows[r].def, in->bridges[i].name, NULL,
                                 (int64_t)*counter_at(&in->bridges[i], rows[r].offset));
     }
+    members_metrics(in->members, out);
+    parents_metrics(in->parents, out);
     print_listener_stats(in, out);
 }
 

@@ -29,6 +29,11 @@ static const struct metric_def defs[] = {
     {"listener_catch_up_runs_total", METRIC_COUNTER, "Gaps that were caught up.", NULL},
     {"listener_catch_up_incomplete_total", METRIC_COUNTER, "Gaps of them of which something stays missing.",
      NULL},
+    {"listener_breaks_total", METRIC_COUNTER, "Times that events may have been missed.", NULL},
+    {"listener_lookups_total", METRIC_COUNTER, "Containers looked up for their members, by outcome.",
+     "outcome"},
+    {"listener_lookup_calls_total", METRIC_COUNTER, "Requests made for that.", NULL},
+    {"listener_lookups_waiting", METRIC_GAUGE, "Containers still to be looked up.", NULL},
 };
 enum { PREFIX_BYTES = sizeof "listener_" - 1 };
 

@@ -147,8 +147,6 @@ struct noise *noise_new(const struct slice *slice, struct faults *faults)
     n->digest_at = (int)(limits ? slice_number(limits, "digest_at", 90) : 90);
     n->budget_digest_ms = limits ? slice_number(limits, "budget_digest", 3600000) : 3600000;
     n->zone = top ? slice_text(top, "zone", "UTC") : "UTC";
-    if (top)
-        calendar_check_zone(top, "zone", faults);
     load_groups(n, slice, faults);
     return n;
 }

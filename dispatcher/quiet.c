@@ -82,7 +82,7 @@ static bool at_letter(const struct reading *r)
 static int wrong_day(struct reading *r, size_t len)
 {
     if (len == 0) {
-        snprintf(r->why, sizeof r->why, "expected a day (mon … sun) at \"%.20s\"", r->at);
+        snprintf(r->why, sizeof r->why, "expected a day (mon … sun) at `%.20s`", r->at);
         return -1;
     }
     const char *near = NULL;
@@ -90,9 +90,9 @@ static int wrong_day(struct reading *r, size_t len)
         if (strncasecmp(r->at, day_names[i], 2) == 0)
             near = day_names[i];
     if (near)
-        snprintf(r->why, sizeof r->why, "no day \"%.*s\"; did you mean \"%s\"?", (int)len, r->at, near);
+        snprintf(r->why, sizeof r->why, "no day `%.*s`; did you mean `%s`?", (int)len, r->at, near);
     else
-        snprintf(r->why, sizeof r->why, "no day \"%.*s\"; expected mon, tue, wed, thu, fri, sat or sun",
+        snprintf(r->why, sizeof r->why, "no day `%.*s`; expected mon, tue, wed, thu, fri, sat or sun",
                  (int)len, r->at);
     return -1;
 }
@@ -152,7 +152,7 @@ static int read_time(struct reading *r, bool end)
     bool good = hour >= 0 && minute >= 0 && minute <= 59 && hour * 60 + minute <= MIN_PER_DAY - !end;
     if (good && !(*r->at >= '0' && *r->at <= '9'))
         return hour * 60 + minute;
-    snprintf(r->why, sizeof r->why, "expected a time from 00:00 to %s at \"%.20s\"", end ? "24:00" : "23:59",
+    snprintf(r->why, sizeof r->why, "expected a time from 00:00 to %s at `%.20s`", end ? "24:00" : "23:59",
              start);
     return -1;
 }
@@ -182,7 +182,7 @@ static void read_hours(struct quiet *q, struct reading *r, unsigned days)
 {
     int begin = read_time(r, false), end = -1;
     if (begin >= 0 && !take(r, '-'))
-        snprintf(r->why, sizeof r->why, "expected \"-\" and an end at \"%.20s\"", r->at);
+        snprintf(r->why, sizeof r->why, "expected `-` and an end at `%.20s`", r->at);
     if (r->why[0])
         return;
     bool single = (days & (days - 1)) == 0;
@@ -204,9 +204,10 @@ static void read_hours(struct quiet *q, struct reading *r, unsigned days)
     add_span(q, from, to > from ? to : to + MIN_PER_WEEK);
 }
 
-static void read_entry(struct quiet *q, const char *text, const struct slice_block *block,
-                       const struct slice_setting *s, struct faults *faults)
+static void read_entry(struct quiet *q, const struct slice_block *block, const struct slice_setting *s,
+                       size_t number, struct faults *faults)
 {
+    const char *text = s->list[number];
     struct reading r = {.at = text};
     skip_blanks(&r);
     unsigned days = at_letter(&r) ? read_days(&r) : EVERY_DAY;
@@ -216,9 +217,10 @@ static void read_entry(struct quiet *q, const char *text, const struct slice_blo
         read_hours(q, &r, days);
     skip_blanks(&r);
     if (!r.why[0] && *r.at)
-        snprintf(r.why, sizeof r.why, "expected nothing more at \"%.20s\"", r.at);
+        snprintf(r.why, sizeof r.why, "expected nothing more at `%.20s`", r.at);
     if (r.why[0])
-        faults_add(faults, block->file, s->line, "quiet_hours: \"%.60s\": %s", text, r.why);
+        faults_add(faults, block->file, s->lines ? s->lines[number] : s->line, "`quiet_hours`: `%.60s`: %s",
+                   text, r.why);
 }
 
 static int by_begin(const void *a, const void *b)
@@ -262,8 +264,7 @@ static int word_of(const struct slice_block *block, const char *name, const char
         if (strcmp(s->text, words[i]) == 0)
             return i;
     }
-    faults_add(faults, block->file, s->line, "%s: no word \"%s\"; expected one of %s", name, s->text,
-               expected);
+    faults_add(faults, block->file, s->line, "`%s`: `%s`: expected one of %s", name, s->text, expected);
     return otherwise;
 }
 
@@ -275,7 +276,7 @@ struct quiet *quiet_new(const struct slice_block *block, struct faults *faults)
     size_t before = faults->count;
     struct quiet *q = xcalloc(1, sizeof *q);
     for (size_t i = 0; i < s->count; i++)
-        read_entry(q, s->list[i], block, s, faults);
+        read_entry(q, block, s, i, faults);
     join_spans(q);
     q->action = (enum quiet_action)word_of(block, "quiet_action", action_names, QUIET_HOLD, faults);
     q->pass = word_of(block, "quiet_pass", pass_names, 1 + PRIORITY_CRITICAL, faults) - 1;

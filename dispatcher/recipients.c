@@ -5,10 +5,10 @@
 
 #include "core/alloc.h"
 #include "core/str.h"
-#include "dispatcher/expr/zone.h"
+#include "dispatcher/calendar.h"
 #include "dispatcher/recipients_parts.h"
 
-enum { NEST_MAX = 64, CARET_MAX = 512, ZONE_MEMORY = 1024 * 1024 };
+enum { NEST_MAX = 64, CARET_MAX = 512 };
 
 /* A text of a setting that is being read. */
 struct place {
@@ -271,20 +271,6 @@ static const char *country_of(const struct slice_block *numbers, struct faults *
     return NULL;
 }
 
-static void check_zone(const struct slice_block *b, struct faults *faults)
-{
-    const struct slice_setting *s = slice_get(b, "zone");
-    if (!s || !s->text)
-        return;
-    struct expr_arena *arena = expr_arena_new(ZONE_MEMORY);
-    if (!expr_zone_load(s->text, strlen(s->text), arena))
-        faults_add(faults, b->file, s->line,
-                   "`zone`: \"%s\": no such time zone is installed; expected a name such as "
-                   "\"Europe/Warsaw\"",
-                   s->text);
-    expr_arena_free(&arena);
-}
-
 static void read_general(struct recipients *r, const struct slice *slice, struct faults *faults)
 {
     const struct slice_block *top = slice_find(slice, "bridgebell", NULL);
@@ -294,7 +280,7 @@ static void read_general(struct recipients *r, const struct slice *slice, struct
     r->country = country_of(numbers, faults);
     r->allowed = prefixes_of(numbers, faults);
     if (top)
-        check_zone(top, faults);
+        calendar_check_zone(top, "zone", faults);
 }
 
 static void read_blocks(struct recipients *r, const struct slice *slice, struct faults *faults)
@@ -305,7 +291,7 @@ static void read_blocks(struct recipients *r, const struct slice *slice, struct 
         if (r->groups[index].block)
             faults_add(faults, b->file, b->line, "a second recipients block \"%s\"", b->title);
         r->groups[index].block = b;
-        check_zone(b, faults);
+        calendar_check_zone(b, "zone", faults);
     }
 }
 

@@ -351,7 +351,7 @@ static bool is_unwanted(struct match *m, const struct rule *rule, struct store_j
     const char *id =
         silences_match(s, m->values, rule->name, priorities[rule->priority], m->now_ms, m->rules->arena);
     if (id)
-        suppress(j, WHY_SILENCE, xasprintf("silence %s", id));
+        suppress(j, WHY_SILENCE, xasprintf(RULES_SILENCE_WORD "%s", id));
     else if (silences_opted_out(s, j->number))
         suppress(j, WHY_OPT_OUT, xstrdup("the person has opted out"));
     return j->noise != NULL;
@@ -400,6 +400,16 @@ static void make_missing(struct match *m, struct rule *rule, const struct recipi
     rule->jobs++;
 }
 
+/* It waits in the place of the jobs that it will lead to. */
+static void make_parent(struct match *m, struct rule *rule)
+{
+    struct store_job *j = new_job(m->out);
+    fill_job(m, rule, "", "", j);
+    job_id(m, rule, "(members)", &j->id);
+    j->state = JOB_HELD;
+    j->reason = xstrdup("waits for the members of its container");
+}
+
 /* The people of a rule for this event. */
 static const struct recipient_list *who_of(struct match *m, struct rule *rule)
 {
@@ -410,10 +420,8 @@ static const struct recipient_list *who_of(struct match *m, struct rule *rule)
     return who;
 }
 
-static void make_jobs(struct match *m, struct rule *rule)
+static void make_jobs(struct match *m, struct rule *rule, const struct recipient_list *who)
 {
-    const struct recipient_list *who = who_of(m, rule);
-    rule->matched++;
     static struct message_text text;
     struct rendered last = {.text = &text};
     for (size_t i = 0; i < who->count; i++)
@@ -439,14 +447,20 @@ static bool holds(struct match *m, struct rule *rule)
 static void try_rule(void *arg, struct rule *rule)
 {
     struct match *m = arg;
-    if (holds(m, rule))
-        make_jobs(m, rule);
+    if (!holds(m, rule))
+        return;
+    rule->matched++;
+    const struct recipient_list *who = who_of(m, rule);
+    if (who->waits)
+        make_parent(m, rule);
+    else
+        make_jobs(m, rule, who);
 }
 
-void rules_match(struct rules *r, const struct event *event, const struct hash_id *store_id, int64_t now_ms,
-                 struct rules_jobs *out)
+static void begin_match(struct match *m, struct rules *r, const struct event *event,
+                        const struct hash_id *store_id, int64_t now_ms, struct rules_jobs *out)
 {
-    struct match m = {
+    *m = (struct match){
         .rules = r,
         .event = event,
         .type = event_type_find(event->type.data, event->type.len),
@@ -454,11 +468,64 @@ void rules_match(struct rules *r, const struct event *event, const struct hash_i
         .now_ms = now_ms,
         .out = out,
     };
-    rules_values(event, m.values);
-    message_values(m.values, "", NULL);
-    m.activation = (struct expr_activation){.values = m.values, .value_count = EXPR_EVENT_SLOTS};
+    rules_values(event, m->values);
+    message_values(m->values, "", NULL);
+    m->activation = (struct expr_activation){.values = m->values, .value_count = EXPR_EVENT_SLOTS};
     expr_arena_reset(r->arena);
+}
+
+void rules_match(struct rules *r, const struct event *event, const struct hash_id *store_id, int64_t now_ms,
+                 struct rules_jobs *out)
+{
+    struct match m;
+    begin_match(&m, r, event, store_id, now_ms, out);
     rules_index_find(r->index, m.values, try_rule, &m);
+}
+
+/* ---- parents ---- */
+
+static void end_parent(struct rules_expanded *out, enum store_why why, char *reason)
+{
+    out->ends = true;
+    out->why = why;
+    out->reason = reason;
+}
+
+/* One person or container alone that is missing is told by the parent itself. */
+static void expand_nobody(const struct recipient_list *who, struct rules_expanded *out)
+{
+    const struct recipient_missing *one = who->missing;
+    if (who->missing_count)
+        end_parent(out, one->why, xasprintf("%s: %s", one->words, one->who));
+    else if (who->failure)
+        end_parent(out, WHY_UNKNOWN, xasprintf("the expression in `to` failed: %s", who->failure));
+    else
+        end_parent(out, WHY_UNKNOWN, xstrdup("nobody is left to be rung"));
+}
+
+void rules_expand(struct rules *r, const struct store_job *parent, const struct event *event,
+                  const struct hash_id *store_id, int64_t now_ms, struct rules_expanded *out)
+{
+    struct match m;
+    struct rule *rule = rules_find(r, parent->rule);
+    memset(out, 0, sizeof *out);
+    begin_match(&m, r, event, store_id, now_ms, &out->jobs);
+    if (!rule || !rule->enabled || !holds(&m, rule)) {
+        end_parent(out, WHY_UNKNOWN, xstrdup("the rule is gone, or does not match any more"));
+        return;
+    }
+    const struct recipient_list *who = who_of(&m, rule);
+    out->waits = who->waits;
+    if (who->waits)
+        return;
+    if (who->count == 0 && who->missing_count <= 1)
+        expand_nobody(who, out);
+    else
+        make_jobs(&m, rule, who);
+    for (size_t i = 0; i < out->jobs.count; i++) {
+        out->jobs.list[i].expires_ms = parent->expires_ms;
+        out->jobs.list[i].received_ns = 0;
+    }
 }
 
 struct rule *rules_find(struct rules *r, const char *name)

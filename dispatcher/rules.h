@@ -33,13 +33,26 @@ void rules_refresh(struct rules *r);
 
 /* Runs the rules on one event and appends a job (JOB_QUEUED, or an end state with its reason) to the list for
  * each rule and recipient; a recipient named twice by a rule counts once. Job ids are hashed with STORE_ID.
- * NOW_MS is the store's time. */
+ * NOW_MS is the store's time. Where people must be looked up first, the rule gives one job instead: the
+ * parent, JOB_HELD without number and text. */
 struct rules_jobs {
     struct store_job *list;
     size_t count, size;
 };
 void rules_match(struct rules *r, const struct event *event, const struct hash_id *store_id, int64_t now_ms,
                  struct rules_jobs *out);
+
+/* What a parent (a job JOB_HELD without a number, whose people had to be looked up) leads to: its rule again,
+ * on the event that was kept. */
+struct rules_expanded {
+    bool waits; /* its people are not known, after all; the rest is void */
+    bool ends;  /* nobody is rung, for WHY and REASON */
+    enum store_why why;
+    char *reason; /* NULL, or the caller's to free */
+    struct rules_jobs jobs;
+};
+void rules_expand(struct rules *r, const struct store_job *parent, const struct event *event,
+                  const struct hash_id *store_id, int64_t now_ms, struct rules_expanded *out);
 
 /* The message of a digest that is frozen: text, parts, price and gates go into its job. MAY_RING false: the
  * quiet hours of its person hold until *QUIET_UNTIL_MS, and nothing was made. */

@@ -3,7 +3,7 @@
  *
  * Sound, not exact: rules with the same channels, types and paths share one entry whose sets of values are
  * united, which may want more than each rule alone and never less. Beside what rules match, the deletions of
- * items and containers are wanted that may cancel jobs.
+ * items and containers are wanted that may cancel jobs, and all events of containers whose members are rung.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -268,6 +268,21 @@ static void collect_deletions(struct builder *b, const struct demand *d)
     }
 }
 
+/* ---- members ---- */
+
+/* What is known of a container's members stays current only if no event of it is missed. */
+static void collect_members(struct builder *b, const struct demand *d)
+{
+    const struct expr_requirement *channels = need_of(d, EXPR_SLOT_CHANNEL);
+    for (size_t i = 0; i < event_types_count; i++) {
+        const struct event_type *type = &event_types[i];
+        if (!type->is_container || !allows(channels, type->channel))
+            continue;
+        struct words channel = {NULL, type->channel}, name = {NULL, type->type};
+        collect(b, &channel, &name, NULL, 0);
+    }
+}
+
 /* ---- rules ---- */
 
 /* Of several clauses the one with the fewest sides; NULL if there is none or it has too many. */
@@ -291,6 +306,8 @@ static void collect_rule(struct builder *b, const struct rule *rule, const char 
         collect_matches(b, &d);
         if (rule->cancel_on_delete)
             collect_deletions(b, &d);
+        if (audience_wants_members(rule->to))
+            collect_members(b, &d);
     }
 }
 

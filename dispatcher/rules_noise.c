@@ -67,6 +67,8 @@ void rules_note(struct rules *r, const struct store_job *job, int64_t now_ms)
     struct rule *rule = rules_find(r, job->rule);
     if (!n || !rule)
         return;
+    if (n->why == WHY_SILENCE && r->silences)
+        silences_count(r->silences, job->reason + strlen(RULES_SILENCE_WORD));
     tell_budgets(r, job);
     if (!is_worth_telling(n->why))
         return;

@@ -88,4 +88,7 @@ void rules_index_find(struct rules_index *x, const struct expr_value *values, ru
 /* How telling a path is by its kind; the higher the better: ids before types before channels. */
 int rules_path_rank(const struct expr_requirement *need);
 
+/* The reason of what a silence suppressed: this and the silence's id. */
+#define RULES_SILENCE_WORD "silence "
+
 #endif

@@ -198,6 +198,13 @@ int64_t silences_new_id(struct silences *s)
     return ++s->last_id;
 }
 
+void silences_count(struct silences *s, const char *id)
+{
+    struct silence *one = find(s, id);
+    if (one)
+        one->matched++;
+}
+
 uint64_t silences_matched(const struct silences *s, const char *id)
 {
     const struct silence *one = find(s, id);
@@ -244,10 +251,8 @@ const char *silences_match(struct silences *s, const struct expr_value values[EX
             continue;
         enum expr_verdict verdict = expr_test(one->expr, &activation, arena, NULL);
         one->failed += verdict == EXPR_FAILED;
-        if (verdict != EXPR_TRUE)
-            continue;
-        one->matched++;
-        return one->id;
+        if (verdict == EXPR_TRUE)
+            return one->id;
     }
     return NULL;
 }

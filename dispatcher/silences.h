@@ -49,7 +49,9 @@ int silences_put(struct silences *s, const char *id, const char *text, char *why
 void silences_remove(struct silences *s, const char *id);
 /* The next id: small numbers that grow. */
 int64_t silences_new_id(struct silences *s);
-/* How often the silence has matched since the start; 0 if it is not in memory. */
+/* Counts a message that was suppressed because of silence ID, once that is committed. */
+void silences_count(struct silences *s, const char *id);
+/* How many messages the silence has kept from ringing since the start; 0 if it is not in memory. */
 uint64_t silences_matched(const struct silences *s, const char *id);
 void opt_out_put(struct silences *s, const char *number);
 void opt_out_remove(struct silences *s, const char *number);

@@ -153,6 +153,8 @@ struct store_job {
 struct store_noise *store_noise_new(size_t count);
 void store_job_free(struct store_job *j); /* frees the strings, not the struct */
 
+struct rules_table;
+
 enum store_status { STORE_OK, STORE_FULL, STORE_FAILED };
 
 enum store_kind {
@@ -262,6 +264,8 @@ struct store_parents {
     size_t limit;              /* at most and, if 0, 100 */
     struct store_parent *list; /* result; store_parents_clear */
     size_t count;
+    int64_t last_row; /* result: up to where it looked, and whether there may be more behind */
+    bool more;
 };
 void store_parents_clear(struct store_parents *p);
 /* Inserts JOBS as an intake does, and ends the parent as JOB_MERGED, or with END as JOB_SUPPRESSED, for
@@ -346,8 +350,10 @@ struct store_filter {
     const char *rule; /* NULL: any */
     const char *id;   /* NULL, or 32 hex digits, or a prefix of at least 6 */
     const char *provider;
-    size_t limit;       /* at most and, if 0, STORE_LIST_MAX */
-    int64_t before_row; /* newest first, below this row; 0: from the newest */
+    const char *not_rule;              /* NULL, or a rule whose jobs are left out */
+    const struct rules_table *numbers; /* NULL, or the numbers; not changed while the store has it */
+    size_t limit;                      /* at most and, if 0, STORE_LIST_MAX */
+    int64_t before_row;                /* newest first, below this row; 0: from the newest */
 };
 struct store_list {
     struct store_unit unit;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "dispatcher/rules_table.h"
 #include "dispatcher/store_parts.h"
 
 /* The states that jobs_standing has. */
@@ -132,14 +133,26 @@ static bool same_word(const char *wanted, const unsigned char *word)
     return !wanted || (word && strcmp(wanted, (const char *)word) == 0);
 }
 
+static bool other_word(const char *unwanted, const unsigned char *word)
+{
+    return !unwanted || !same_word(unwanted, word);
+}
+
+static bool one_of(const struct rules_table *words, const unsigned char *word)
+{
+    return !words || (word && rules_table_find(words, word, strlen((const char *)word)) != RULES_TABLE_NONE);
+}
+
 bool store_rows_match(struct store_db *db, const struct store_filter *f, int64_t row)
 {
-    if (!f->rule && !f->provider)
+    if (!f->rule && !f->provider && !f->not_rule && !f->numbers)
         return true;
     sqlite3_stmt *st = db_stmt(db, SQL_JOB_WORDS);
     sqlite3_bind_int64(st, 1, row);
     bool match = db_row(db, st) && same_word(f->rule, sqlite3_column_text(st, 0)) &&
-                 same_word(f->provider, sqlite3_column_text(st, 1));
+                 other_word(f->not_rule, sqlite3_column_text(st, 0)) &&
+                 same_word(f->provider, sqlite3_column_text(st, 1)) &&
+                 one_of(f->numbers, sqlite3_column_text(st, 2));
     sqlite3_reset(st);
     return match;
 }

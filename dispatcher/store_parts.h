@@ -97,6 +97,7 @@ enum store_sql {
     SQL_DIGEST_OPEN,
     SQL_DIGEST_STALE,
     SQL_DIGEST_ADD,
+    SQL_DIGEST_TAKE,
     SQL_DIGEST_SET,
     SQL_DIGEST_DUE,
     SQL_DIGEST_NEXT,
@@ -110,6 +111,7 @@ enum store_sql {
     SQL_PARENT_ADD,
     SQL_PARENT_LIST,
     SQL_PARENT_DROP,
+    SQL_PARENT_EXPIRED,
     SQL_SAVE,
     SQL_SAVE_BACK,
     SQL_SAVE_END,
@@ -308,6 +310,8 @@ void store_parents_run(struct store_db *db, struct store_unit *unit);
 void store_parents_reset(struct store_unit *unit);
 void store_expand_run(struct store_db *db, struct store_unit *unit);
 void store_expand_landed(struct store_unit *unit);
+/* Ends parents that are past their time. */
+void store_parents_expire(struct store_db *db);
 
 /* ---- store_intake.c ---- */
 /* The event that jobs are inserted for. */

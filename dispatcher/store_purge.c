@@ -163,13 +163,15 @@ int store_sweep_step(struct store_sweep *p, struct store_db *db, int64_t mono_ms
         return SQLITE_OK;
     bool first = p->next_ms == 0;
     p->next_ms = mono_ms + SWEEP_REST_MS;
-    if (first || db->counts[JOB_QUEUED] == 0)
+    if (first || (db->counts[JOB_QUEUED] == 0 && db->counts[JOB_HELD] == 0))
         return SQLITE_OK;
     struct store_standing *expired = xreallocarray(NULL, CHUNK, sizeof *expired);
     db_begin(db);
     size_t count = find_expired(p, db, expired);
     for (size_t i = 0; i < count; i++)
         expire(db, &expired[i]);
+    if (db->counts[JOB_HELD] > 0)
+        store_parents_expire(db);
     int rc = db_commit(db);
     if (rc != SQLITE_OK)
         db_rollback(db);

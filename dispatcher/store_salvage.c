@@ -254,22 +254,73 @@ static bool is_id(const struct page_value *v)
     return v->kind == PAGE_BLOB && v->len == HASH_ID_BYTES;
 }
 
+/* Tables without checksums of their own, told apart by the shape of their rows. What they hold is only taken
+ * from where SQLite would have read it, a later version over an earlier one. */
+enum { SHAPE_COLUMNS_MAX = 11 };
+static const struct shape {
+    bool has_rowid;
+    size_t count;
+    const char *kinds; /* of the columns: k key, i integer, t text, b bytes, . anything */
+    enum store_sql add;
+    bool binds_rowid; /* the first parameter is the row number, for the first column is it */
+} shapes[] = {
+    {true, 6, ".k...i", SQL_EVENT_ADD, false},        {true, 3, ".ki", SQL_DELETION_ADD, false},
+    {true, 11, ".kiiiiiiit.", SQL_DIGEST_TAKE, true}, {true, 2, ".b", SQL_PARENT_ADD, true},
+    {false, 3, "kib", SQL_COUNTER_SET, false},        {false, 5, "tiiii", SQL_TALLY_SET, false},
+};
+
+static bool is_of_kind(const struct page_value *v, char kind)
+{
+    switch (kind) {
+    case 'k':
+        return is_id(v);
+    case 'i':
+        return v->kind == PAGE_INTEGER;
+    case 't':
+        return v->kind == PAGE_TEXT;
+    case 'b':
+        return v->kind == PAGE_BLOB;
+    default:
+        return true;
+    }
+}
+
+static bool has_shape(const struct page_row *row, const struct shape *shape)
+{
+    bool same = row->has_rowid == shape->has_rowid && row->count == shape->count;
+    for (size_t i = 0; same && i < shape->count; i++)
+        same = is_of_kind(&row->values[i], shape->kinds[i]);
+    return same;
+}
+
+static void take_shape(struct salvage *s, const struct page_row *row, const struct shape *shape)
+{
+    struct page_value values[SHAPE_COLUMNS_MAX];
+    size_t from = shape->has_rowid && !shape->binds_rowid ? 1 : 0;
+    memcpy(values, row->values, shape->count * sizeof *values);
+    if (shape->binds_rowid)
+        values[0] = (struct page_value){.kind = PAGE_INTEGER, .number = row->rowid};
+    take_values(s, shape->add, values + from, (int)(shape->count - from));
+    s->events += shape->add == SQL_EVENT_ADD;
+}
+
 static void take_row(void *arg, const struct page_row *row)
 {
     struct salvage *s = arg;
     const struct page_value *v = row->values;
-    bool keys = s->pass == PASS_SOUND && s->in_prefix;
     if (row->has_rowid && (row->count == STORE_JOB_COLUMNS_COUNT || row->count == STORE_JOB_COLUMNS_V1)) {
         take_job(s, row);
-    } else if (row->has_rowid && row->count == 6 && is_id(&v[1]) && v[5].kind == PAGE_INTEGER && keys) {
-        take_values(s, SQL_EVENT_ADD, &v[1], 5);
-        s->events++;
-    } else if (row->has_rowid && row->count == 3 && is_id(&v[1]) && v[2].kind == PAGE_INTEGER && keys) {
-        take_values(s, SQL_DELETION_ADD, &v[1], 2);
-    } else if (!row->has_rowid && row->count == 2 && v[0].kind == PAGE_TEXT && v[1].kind == PAGE_TEXT &&
-               keys) {
-        take_pair(s, row);
+        return;
     }
+    if (s->pass != PASS_SOUND || !s->in_prefix)
+        return;
+    if (!row->has_rowid && row->count == 2 && v[0].kind == PAGE_TEXT && v[1].kind == PAGE_TEXT)
+        take_pair(s, row);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        if (has_shape(row, &shapes[i])) {
+            take_shape(s, row, &shapes[i]);
+            return;
+        }
 }
 
 /* ---- reading the old files ---- */
@@ -355,6 +406,7 @@ static int build(struct salvage *s, const struct store_options *target, struct s
         db_begin(&s->db);
     take_all(s, source);
     forget_orphans(s);
+    store_digest_orphans(&s->db);
     exec(s, "DROP INDEX salvage_id");
     for (int i = 0; i < JOB_STATES; i++)
         s->jobs += s->db.counts[i] + s->db.delta[i];

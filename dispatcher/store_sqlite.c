@@ -39,7 +39,7 @@ static const char *const texts[SQL_COUNT] = {
                     "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, "
                     "?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34) ON CONFLICT DO NOTHING",
     [SQL_JOB_BY_ROW] = "SELECT " STORE_JOB_COLUMNS " FROM jobs WHERE row = ?1",
-    [SQL_JOB_WORDS] = "SELECT rule, provider FROM jobs WHERE row = ?1",
+    [SQL_JOB_WORDS] = "SELECT rule, provider, number FROM jobs WHERE row = ?1",
     [SQL_STANDING_BY_ROW] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE row = ?1",
     [SQL_STANDING_BY_ID] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE row >> 12 = ?2 AND id = ?1",
     [SQL_STANDING_ANYWHERE] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE id = ?1",
@@ -94,6 +94,7 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_DIGEST_STALE] = "DELETE FROM digests WHERE key = ?1 AND frozen = 0",
     [SQL_DIGEST_ADD] = "INSERT INTO digests VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
                        " ON CONFLICT DO NOTHING",
+    [SQL_DIGEST_TAKE] = "INSERT OR REPLACE INTO digests VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     [SQL_DIGEST_SET] =
         "UPDATE digests SET count = ?2, since_ms = ?3, until_ms = ?4, texts = ?5 WHERE row = ?1",
     [SQL_DIGEST_DUE] = "SELECT row FROM digests WHERE due_ms <= ?1 ORDER BY due_ms, row LIMIT ?2",
@@ -113,6 +114,9 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_PARENT_ADD] = "INSERT INTO parents VALUES(?1, ?2) ON CONFLICT DO NOTHING",
     [SQL_PARENT_LIST] = "SELECT row, event FROM parents WHERE row > ?1 ORDER BY row LIMIT ?2",
     [SQL_PARENT_DROP] = "DELETE FROM parents WHERE row = ?1",
+    [SQL_PARENT_EXPIRED] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE row IN (SELECT row FROM parents)"
+                           " AND state = 2 AND (state < 3 OR state > 7) AND expires_ms > 0"
+                           " AND expires_ms <= ?1 LIMIT ?2",
     [SQL_SAVE] = "SAVEPOINT try",
     [SQL_SAVE_BACK] = "ROLLBACK TO try",
     [SQL_SAVE_END] = "RELEASE try",

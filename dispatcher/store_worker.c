@@ -89,6 +89,8 @@ static const struct {
     [STORE_FACT] = {store_fact_run, NULL, NULL},
     [STORE_DIGESTS] = {store_digests_run, NULL, store_digests_reset},
     [STORE_CLOSE] = {store_close_run, NULL, NULL},
+    [STORE_PARENTS] = {store_parents_run, NULL, store_parents_reset},
+    [STORE_EXPAND] = {store_expand_run, store_expand_landed, NULL},
 };
 
 static size_t weight(const struct store_unit *unit)
@@ -96,6 +98,8 @@ static size_t weight(const struct store_unit *unit)
     enum { LIGHT = 1, HEAVY = 100 };
     if (unit->kind == STORE_CLOSE)
         return LIGHT;
+    if (unit->kind == STORE_EXPAND)
+        return ((const struct store_expand *)unit)->jobs_count + LIGHT;
     if (unit->kind == STORE_CHANGES)
         return ((const struct store_changes *)unit)->count + LIGHT;
     if (unit->kind == STORE_CLAIM)

@@ -129,10 +129,15 @@ static int evaluate(const char *source, const struct tool_event *event)
         print_compile_error(source, &error);
         return TOOL_FAILED;
     }
+    bool lacks_event = false;
+    for (size_t slot = 0; !event && slot < EXPR_EVENT_SLOTS; slot++)
+        lacks_event = lacks_event || (slot != EXPR_SLOT_TYPE && expr_uses_slot(expr, slot));
     struct expr_arena *arena = expr_arena_new(ARENA_BYTES);
     const struct expr_activation activation = {.values = event ? event->values : NULL,
                                                .value_count = event ? EXPR_EVENT_SLOTS : 0};
     int rc = print_value(source, expr_eval(expr, &activation, arena), arena);
+    if (rc && lacks_event)
+        fputs("hint: the expression speaks of an event: give one with --event FILE\n", stderr);
     expr_arena_free(&arena);
     expr_free(&expr);
     return rc;

@@ -12,6 +12,7 @@
 #include "listener/connection.h"
 #include "listener/failures.h"
 #include "listener/intake.h"
+#include "listener/lookup.h"
 #include "listener/mark.h"
 #include "listener/outbox.h"
 #include "listener/session.h"
@@ -40,6 +41,7 @@ static struct {
     struct intake *intake;
     struct uplink *uplink;
     struct catchup *catchup;
+    struct lookup *lookup;
     struct mark mark;
     struct loop_timer *tick, *drain;
     uint64_t started_ms;
@@ -52,6 +54,7 @@ static struct {
     bool ready;       /* said to the master */
     bool leaving, left, stopped;
     uint64_t given_up;
+    uint64_t breaks;  /* moments at which events may have been missed that no list shows */
     int64_t again_ms; /* what was given up while catching up: the next run begins there; MARK_NONE: nothing */
 } l;
 
@@ -169,10 +172,22 @@ static void on_pass(void *arg)
     flush();
 }
 
+static void send_stats(void);
+
+/* What was learnt before of containers may be out of date; told before any event that comes now. */
+static void note_break(void)
+{
+    l.breaks++;
+    lookup_again(l.lookup);
+    if (uplink_is_up(l.uplink))
+        send_stats();
+}
+
 static void on_live(void *arg)
 {
     (void)arg;
     failure_over();
+    note_break();
     int64_t bridge_ms;
     uint64_t boot_ms;
     if (!l.mark.has_base && session_clock(l.session, &bridge_ms, &boot_ms))
@@ -243,6 +258,7 @@ static void on_token(void *arg)
         mark_date(&l.mark, bridge_ms, boot_ms);
     connection_token(l.connection);
     catchup_token(l.catchup);
+    lookup_token(l.lookup);
 }
 
 /* ---- the dispatcher ---- */
@@ -266,6 +282,8 @@ static void on_given_up(void *arg, uint64_t count, int64_t oldest_ms)
         l.again_ms = oldest_ms - 1;
     mark_open_gap(&l.mark, oldest_ms - 1);
     outbox_forget_marks(l.outbox);
+    l.breaks++;
+    lookup_again(l.lookup);
 }
 
 static void on_up(void *arg, int64_t mark_ms)
@@ -285,6 +303,7 @@ static void on_down(void *arg)
 {
     (void)arg;
     outbox_down(l.outbox);
+    lookup_clear(l.lookup);
 }
 
 static void on_acked(void *arg, uint64_t seq)
@@ -293,8 +312,6 @@ static void on_acked(void *arg, uint64_t seq)
     outbox_acked(l.outbox, seq);
     catchup_resume(l.catchup);
 }
-
-static void send_stats(void);
 
 /* The dispatcher hears of our state before it hears that the interest is in force: with that a reload is
  * done. */
@@ -313,6 +330,18 @@ static void on_resync(void *arg, int64_t since_ms)
     mark_open_gap(&l.mark, since_ms);
     catchup_stop(l.catchup);
     fill_gap();
+}
+
+static void on_members(void *arg, const struct wire_members_ask *ask)
+{
+    (void)arg;
+    lookup_ask(l.lookup, ask);
+}
+
+static void on_found(void *arg, const struct wire_members *found, const char *const *users, size_t count)
+{
+    (void)arg;
+    uplink_members(l.uplink, found, users, count);
 }
 
 /* ---- statistics ---- */
@@ -361,6 +390,7 @@ static void send_stats(void)
     const struct connection_counts *c = connection_counts(l.connection);
     const struct session_counts *t = session_counts(l.session);
     const struct catchup_counts *up = catchup_counts(l.catchup);
+    const struct lookup_counts *look = lookup_counts(l.lookup);
     stat_add(&s, "connected", "", connection_live(l.connection));
     stat_add(&s, "frames_total", "", in->frames);
     stat_add(&s, "bytes_total", "", c->bytes);
@@ -376,7 +406,7 @@ static void send_stats(void)
     stat_add(&s, "connects_total", "", c->connects);
     stat_add(&s, "losses_total", "", c->losses);
     stat_add(&s, "failures_total", "", c->failures + t->failures);
-    stat_add(&s, "rate_limited_total", "", c->limited + up->limited);
+    stat_add(&s, "rate_limited_total", "", c->limited + up->limited + look->limited);
     stat_add(&s, "pings_total", "", c->pings);
     stat_add(&s, "logins_total", "", t->logins);
     stat_add(&s, "refreshes_total", "", t->refreshes);
@@ -388,6 +418,12 @@ static void send_stats(void)
     stat_add(&s, "catch_up_calls_total", "", up->calls);
     stat_add(&s, "catch_up_runs_total", "", up->runs);
     stat_add(&s, "catch_up_incomplete_total", "", up->incomplete);
+    stat_add(&s, "breaks_total", "", l.breaks);
+    stat_add(&s, "lookups_total", "found", look->found);
+    stat_add(&s, "lookups_total", "none", look->none);
+    stat_add(&s, "lookups_total", "refused", look->refused);
+    stat_add(&s, "lookup_calls_total", "", look->calls);
+    stat_add(&s, "lookups_waiting", "", look->waiting + look->running);
     intake_each_dropped(l.intake, stat_dropped, &s);
     uplink_stats_begin(l.uplink, s.count);
     for (size_t i = 0; i < s.count; i++)
@@ -446,7 +482,8 @@ static const struct session_ops session_ops = {on_token, on_session_stopped};
 static const struct connection_ops connection_ops = {on_event, on_pass,    on_live, on_lost,
                                                      on_state, on_stopped, on_left};
 static const struct outbox_ops outbox_ops = {send_to_dispatcher, on_given_up};
-static const struct uplink_ops uplink_ops = {on_up, on_down, on_acked, on_interest, on_resync};
+static const struct uplink_ops uplink_ops = {on_up, on_down, on_acked, on_interest, on_resync, on_members};
+static const struct lookup_ops lookup_ops = {on_found};
 static const struct catchup_ops catchup_ops = {on_row, on_page, may_go_on, wants_channel, on_caught_up};
 
 static int start(const struct slice *slice, const char *instance, bool has_door, struct faults *faults)
@@ -465,6 +502,7 @@ static int start(const struct slice *slice, const char *instance, bool has_door,
     l.session = session_new(l.settings, &session_ops, NULL);
     l.connection = connection_new(l.settings, l.session, &connection_ops, NULL);
     l.catchup = catchup_new(l.settings, l.session, &catchup_ops, NULL);
+    l.lookup = lookup_new(l.settings, l.session, &lookup_ops, NULL);
     l.uplink = uplink_new(l.settings->endpoint, l.settings->bridge, &uplink_ops, NULL);
     l.tick = loop_timer_new(on_tick, NULL);
     l.drain = loop_timer_new(check_drained, NULL);
@@ -488,6 +526,7 @@ static void cleanup(void)
 {
     outbox_park(l.outbox);
     catchup_free(&l.catchup);
+    lookup_free(&l.lookup);
     connection_free(&l.connection);
     session_free(&l.session);
     intake_free(&l.intake);

@@ -68,12 +68,24 @@ static void on_resync(struct uplink *u, struct msg_fields *f)
         u->ops->resync(u->arg, since_ms);
 }
 
+static void on_members_ask(struct uplink *u, struct msg_fields *f)
+{
+    struct wire_members_ask ask;
+    if (wire_get_members_ask(f, &ask) == 0)
+        u->ops->members(u->arg, &ask);
+    else
+        log_error("the dispatcher sent a malformed question for members");
+}
+
 static void on_message(void *arg, int type, struct msg_fields *f)
 {
     static const struct {
         int type;
         void (*handle)(struct uplink *u, struct msg_fields *f);
-    } handlers[] = {{WIRE_EVENTS_ACK, on_acked}, {WIRE_INTEREST, on_interest}, {WIRE_RESYNC, on_resync}};
+    } handlers[] = {{WIRE_EVENTS_ACK, on_acked},
+                    {WIRE_INTEREST, on_interest},
+                    {WIRE_RESYNC, on_resync},
+                    {WIRE_MEMBERS_ASK, on_members_ask}};
     for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++)
         if (handlers[i].type == type) {
             handlers[i].handle(arg, f);
@@ -114,6 +126,14 @@ bool uplink_is_up(const struct uplink *u)
 int uplink_send(struct uplink *u, const struct msg_out *m)
 {
     return link_client_send(u->link, m);
+}
+
+int uplink_members(struct uplink *u, const struct wire_members *found, const char *const *users, size_t count)
+{
+    wire_put_members(&u->out, found, count);
+    for (size_t i = 0; i < count; i++)
+        msg_put_cstr(&u->out, users[i]);
+    return uplink_send(u, &u->out);
 }
 
 void uplink_stats_begin(struct uplink *u, size_t values)

@@ -18,6 +18,8 @@ struct uplink_ops {
     /* The interest is to be taken over; it is confirmed when this returns. */
     void (*interest)(void *arg, struct wire_interest *interest);
     void (*resync)(void *arg, int64_t since_ms);
+    /* Views of ASK are valid during the call. */
+    void (*members)(void *arg, const struct wire_members_ask *ask);
 };
 struct uplink;
 struct uplink *uplink_new(const char *endpoint, const char *bridge, const struct uplink_ops *ops, void *arg);
@@ -25,6 +27,10 @@ void uplink_free(struct uplink **u);
 bool uplink_is_up(const struct uplink *u);
 /* 0, or -1 if that is not possible now. */
 int uplink_send(struct uplink *u, const struct msg_out *m);
+
+/* One WIRE_MEMBERS. 0, or -1 if that is not possible now. */
+int uplink_members(struct uplink *u, const struct wire_members *found, const char *const *users,
+                   size_t count);
 
 /* One WIRE_STATS: begin, put each value, end. */
 void uplink_stats_begin(struct uplink *u, size_t values);

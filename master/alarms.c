@@ -136,6 +136,18 @@ static void look_at_rules(struct sink *sink, const cJSON *status)
                     json_text(rule, "name"), json_number(rule, "errors"), json_text(rule, "last_error"));
 }
 
+static void look_at_budgets(struct sink *sink, const cJSON *status)
+{
+    const cJSON *one;
+    cJSON_ArrayForEach(one, json_member(status, "budget_warnings"))
+    {
+        double limit = json_number(one, "limit");
+        raise_alarm(sink, "\"bridgebell status\" shows what rings; the limit is in the configuration",
+                    "%.0f%% of a budget is spent: %s",
+                    limit > 0 ? json_number(one, "used") * 100 / limit : 100, json_text(one, "budget"));
+    }
+}
+
 static void look_at_config(struct sink *sink, const cJSON *status)
 {
     const cJSON *reload = json_member(json_member(status, "config"), "reload");
@@ -159,4 +171,5 @@ void alarms_each(const cJSON *status, void (*fn)(void *arg, const char *what, co
     if (sink.is_quiet && json_text(status, "trouble")[0])
         raise_alarm(&sink, "see the processes below and the log", "not ready: %s",
                     json_text(status, "trouble"));
+    look_at_budgets(&sink, status);
 }

@@ -187,7 +187,7 @@ struct change {
     const struct arguments *arguments;
     const char *command;
     cJSON *numbers; /* not yet asked for */
-    double changed, total;
+    double changed, total, cancelled;
     bool failed;
 };
 
@@ -204,6 +204,7 @@ static void change_flush(struct change *c)
     c->failed = !answer;
     c->changed += json_number(answer, "changed");
     c->total = json_number(answer, "opt_outs");
+    c->cancelled += json_number(answer, "cancelled");
     cJSON_Delete(answer);
 }
 
@@ -241,10 +242,14 @@ static int change_opt_outs(const struct arguments *arguments, const char *comman
     change_flush(&c);
     cJSON_Delete(c.numbers);
     if (options_has(arguments, "json") && !c.failed)
-        printf("{\"ok\":true,\"changed\":%.0f,\"opt_outs\":%.0f}\n", c.changed, c.total);
+        printf("{\"ok\":true,\"changed\":%.0f,\"opt_outs\":%.0f,\"cancelled\":%.0f}\n", c.changed, c.total,
+               c.cancelled);
     else if (!c.failed || c.changed > 0)
         printf("%s number%s %s; %s in all\n", text_number(c.changed, changed, sizeof changed),
                c.changed == 1 ? "" : "s", done, text_number(c.total, total, sizeof total));
+    if (!options_has(arguments, "json") && c.cancelled > 0)
+        printf("%s job%s for them cancelled\n", text_number(c.cancelled, changed, sizeof changed),
+               c.cancelled == 1 ? "" : "s");
     return c.failed ? COMMAND_FAILED : COMMAND_FINE;
 }
 

@@ -9,7 +9,7 @@
 #include "master/json.h"
 #include "master/table.h"
 
-enum { INDENT = 2 };
+enum { INDENT = 2, NOISE_ROWS_MAX = 40 };
 
 struct page {
     FILE *out;
@@ -209,6 +209,49 @@ static void print_lines(const struct page *p, const cJSON *status)
     print_section(p, "LINES", t);
 }
 
+/* ---- what is kept from ringing ---- */
+
+static void print_silences(const struct page *p, const cJSON *status)
+{
+    struct table *t = TABLE(">id", ">left", ">matched", "comment", "when");
+    const cJSON *one;
+    cJSON_ArrayForEach(one, json_member(status, "silences"))
+    {
+        table_cell(t, json_text(one, "id"));
+        cell_duration(t, json_number(one, "left_ms"));
+        table_cell_number(t, json_number(one, "matched"));
+        table_cell(t, json_text(one, "comment"));
+        table_cell(t, json_text(one, "when"));
+    }
+    print_section(p, "SILENCES", t);
+}
+
+/* By rule: what rings, and what was held back for which reason. */
+static void print_noise(const struct page *p, const cJSON *status)
+{
+    char head[64];
+    snprintf(head, sizeof head, ">price %s", json_text(status, "currency"));
+    struct table *t = TABLE("rule", "what became of them", ">messages", ">parts", head);
+    const cJSON *list = json_member(status, "noise"), *one;
+    int left = cJSON_GetArraySize(list);
+    cJSON_ArrayForEach(one, list)
+    {
+        char price[32];
+        if (table_rows(t) == NOISE_ROWS_MAX)
+            break;
+        left--;
+        snprintf(price, sizeof price, "%.2f", json_number(one, "price"));
+        table_cell(t, json_text(one, "rule"));
+        table_cell(t, json_text(one, "why"));
+        table_cell_number(t, json_number(one, "messages"));
+        table_cell_number(t, json_number(one, "parts"));
+        table_cell(t, price);
+    }
+    print_section(p, "MESSAGES", t);
+    if (left > 0)
+        fprintf(p->out, "%*sand %d more; --json has all\n", INDENT, "", left);
+}
+
 /* ---- totals ---- */
 
 static void row_rate(struct table *t, const char *what, double total, double per_second)
@@ -249,5 +292,7 @@ void status_view_print(const cJSON *status, const struct status_view *view, FILE
     print_queue(&p, status);
     print_senders(&p, status);
     print_lines(&p, status);
+    print_silences(&p, status);
+    print_noise(&p, status);
     print_rates(&p, status);
 }

@@ -241,3 +241,59 @@ void wire_get_result(struct msg_fields *from, struct wire_result *r)
     r->outcome = (enum wire_outcome)outcome;
     r->class = (enum wire_class) class;
 }
+
+/* ---- members ---- */
+
+void wire_put_members_ask(struct msg_out *m, const struct wire_members_ask *a)
+{
+    msg_begin(m, WIRE_MEMBERS_ASK, 4);
+    msg_put_uint(m, a->number);
+    msg_put_str(m, a->channel);
+    msg_put_str(m, a->container);
+    msg_put_str(m, a->context);
+}
+
+int wire_get_members_ask(struct msg_fields *f, struct wire_members_ask *a)
+{
+    a->number = msg_get_uint(f);
+    a->channel = msg_get_str(f);
+    a->container = msg_get_str(f);
+    a->context = msg_get_str(f);
+    return msg_end(f) && a->channel.data && a->container.len ? 0 : -1;
+}
+
+void wire_put_members(struct msg_out *m, const struct wire_members *a, size_t count)
+{
+    msg_begin(m, WIRE_MEMBERS, 5);
+    msg_put_uint(m, a->number);
+    msg_put_str(m, a->container);
+    msg_put_uint(m, a->outcome);
+    msg_put_int(m, a->version);
+    msg_put_array(m, count);
+}
+
+/* Each is looked at, so that who reads them need not. */
+static bool good_users(struct msg_fields users)
+{
+    if (users.failed || users.left > WIRE_MEMBERS_MAX)
+        return false;
+    while (users.left) {
+        struct msg_str user = msg_get_str(&users);
+        if (!user.data || user.len > WIRE_MEMBERS_ID_BYTES)
+            return false;
+    }
+    return true;
+}
+
+int wire_get_members(struct msg_fields *f, struct wire_members *a)
+{
+    a->number = msg_get_uint(f);
+    a->container = msg_get_str(f);
+    uint64_t outcome = msg_get_uint(f);
+    a->version = msg_get_int(f);
+    a->users = msg_get_array(f);
+    if (!msg_end(f) || !a->container.len || outcome >= WIRE_MEMBERS_OUTCOMES || !good_users(a->users))
+        return -1;
+    a->outcome = (enum wire_members_outcome)outcome;
+    return 0;
+}

@@ -28,7 +28,42 @@ enum wire_message {
     WIRE_RESULTS,      /* seq uint, credit, array of result */
     WIRE_CREDIT,       /* credit */
     WIRE_PROBE_RESULT, /* provider str, ok bool, detail str */
+    /* dispatcher -> listener */
+    WIRE_MEMBERS_ASK, /* members_ask (see wire_members_ask): who is in a container? */
+    /* listener -> dispatcher */
+    WIRE_MEMBERS, /* members (see wire_members) */
 };
+
+/* ---- members: who is in a container ----
+ * Asked for by number; of two questions for one container under way only the later one is answered. */
+struct wire_members_ask {
+    uint64_t number;
+    struct msg_str channel, container;
+    struct msg_str context; /* absent: not known, all contexts are searched */
+};
+enum wire_members_outcome {
+    WIRE_MEMBERS_FOUND,
+    WIRE_MEMBERS_NONE, /* there is no such container, or the key may not see it */
+    WIRE_MEMBERS_BUSY, /* not now: too many questions, or the Bridge refuses again and again */
+    WIRE_MEMBERS_OUTCOMES
+};
+enum {
+    WIRE_MEMBERS_MAX = 32768,    /* users and managers together (PROTOCOL.md section 7) */
+    WIRE_MEMBERS_ID_BYTES = 512, /* of a user id: 128 characters */
+};
+struct wire_members {
+    uint64_t number;
+    struct msg_str container;
+    enum wire_members_outcome outcome;
+    int64_t version;         /* of the container; -1 unless found */
+    struct msg_fields users; /* reading: so many texts; ids may stand in it twice */
+};
+void wire_put_members_ask(struct msg_out *m, const struct wire_members_ask *a);
+/* Each 0, or -1 if malformed; views point into the message. Nothing may be left over behind them. */
+int wire_get_members_ask(struct msg_fields *f, struct wire_members_ask *a);
+/* Writes what is in front of the users, of which COUNT texts are then put. */
+void wire_put_members(struct msg_out *m, const struct wire_members *a, size_t count);
+int wire_get_members(struct msg_fields *f, struct wire_members *a);
 
 /* ---- hello of a sender: extra = one WIRE_CREDIT message ---- */
 

@@ -4,8 +4,8 @@
  *
  * This module owns compiled expressions, the values they work on and the memory in which they are evaluated.
  * It knows neither events nor rules: the names an expression may use come from a struct expr_env, their
- * values from a struct expr_activation. It depends on libc, PCRE2 and the object type of msgpack-c, and on
- * nothing else of the project.
+ * values from a struct expr_activation. It depends on libc, PCRE2, utf8proc, libpsl and the object type of
+ * msgpack-c, and on nothing else of the project.
  *
  * Evaluation is pure: no clock and no global state is read, nothing outside the arena is written. It is
  * bounded in steps (see expr_activation), in memory (the arena's limit) and in stack (EXPR_DEPTH_LIMIT). A

@@ -7,6 +7,7 @@
 #include "core/alloc.h"
 #include "dispatcher/expr/arena.h"
 #include "dispatcher/expr/clean.h"
+#include "dispatcher/expr/links.h"
 #include "dispatcher/expr/program.h"
 #include "dispatcher/expr/text.h"
 
@@ -252,16 +253,22 @@ size_t expr_template_insertions(const struct expr_template *tmpl)
 
 /* ---- Rendering ------------------------------------------------------------------------------- */
 
+/* Who wrote a byte: the operator, or others by one insertion or the next. */
+enum { OPERATOR, FOREIGN_EVEN, FOREIGN_ODD };
+
 struct rendering {
     const struct expr_activation *activation;
     struct expr_arena *arena;
     size_t characters;
     char *buffer;
+    uint8_t
+        *writers; /* one for each byte of the buffer; NULL if the arena is full: then nothing is inserted */
     size_t size;
+    uint8_t turn; /* FOREIGN_EVEN or FOREIGN_ODD */
     struct expr_template_result result;
 };
 
-static void put(struct rendering *r, const char *text, size_t len)
+static void put(struct rendering *r, const char *text, size_t len, uint8_t writer)
 {
     size_t room = r->size - 1 - r->result.length;
     if (r->result.truncated)
@@ -270,8 +277,11 @@ static void put(struct rendering *r, const char *text, size_t len)
         r->result.truncated = true;
         len = text_valid_prefix(text, room);
     }
-    if (len > 0)
-        memcpy(r->buffer + r->result.length, text, len);
+    if (len == 0)
+        return;
+    memcpy(r->buffer + r->result.length, text, len);
+    if (r->writers != NULL)
+        memset(r->writers + r->result.length, writer, len);
     r->result.length += len;
 }
 
@@ -282,9 +292,9 @@ static void put_unsafe(struct rendering *r, const char *text, size_t len)
     for (size_t i = 0; i < len; i += used) {
         uint32_t code = text_decode(text + i, len - i, &used);
         if (code == TEXT_INVALID)
-            put(r, "\xEF\xBF\xBD", 3);
+            put(r, "\xEF\xBF\xBD", 3, OPERATOR);
         else if (code != 0)
-            put(r, text + i, used);
+            put(r, text + i, used, OPERATOR);
     }
 }
 
@@ -295,7 +305,9 @@ static bool put_cleaned(struct rendering *r, const char *text, size_t len)
     bool cut = false;
     if (!expr_clean(text, len, r->characters, r->arena, &clean, &clean_len, &cut))
         return false;
-    put(r, clean, clean_len);
+    if (clean_len > 0)
+        r->turn = r->turn == FOREIGN_EVEN ? FOREIGN_ODD : FOREIGN_EVEN;
+    put(r, clean, clean_len, r->turn);
     r->result.shortened += cut;
     return true;
 }
@@ -314,6 +326,9 @@ static bool put_alternative(struct rendering *r, const struct segment *segment, 
     const char *text = NULL;
     size_t len = 0;
     const struct expr *expr = segment->alternatives[index];
+    *why = expr_arena_full();
+    if (r->writers == NULL)
+        return false;
     struct expr_value value = expr_eval(expr, r->activation, r->arena);
     *why = value;
     if (value.type == EXPR_ERROR || (value.type == EXPR_NULL && index + 1 < segment->alternative_count))
@@ -343,7 +358,91 @@ static void put_insertion(struct rendering *r, const struct segment *segment)
     }
     r->result.failures++;
     note_failure(r, first);
-    put(r, "?", 1);
+    put(r, "?", 1, OPERATOR);
+}
+
+/* ---- Seams ----------------------------------------------------------------------------------- */
+
+static bool is_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static size_t word_end(const struct rendering *r, size_t at)
+{
+    while (at < r->result.length && !is_blank(r->buffer[at]))
+        at++;
+    return at;
+}
+
+/* Whether a word is of several writers, others among them, or lost its end. */
+static bool has_seam(const struct rendering *r, size_t start, size_t end)
+{
+    bool foreign = false;
+    bool seam = r->result.truncated && end == r->result.length;
+    for (size_t i = start; i < end; i++) {
+        foreign = foreign || r->writers[i] != OPERATOR;
+        seam = seam || r->writers[i] != r->writers[start];
+    }
+    return foreign && seam;
+}
+
+static bool makes_link(const struct rendering *r, size_t start, size_t end)
+{
+    return has_seam(r, start, end) &&
+           links_find(r->buffer + start, end - start, r->writers + start, NULL) > 0;
+}
+
+/* Puts the end of the text, which was written anew, back in place of what stands from `start` on. */
+static void put_back(struct rendering *r, size_t start, const char *text, size_t len)
+{
+    size_t room = r->size - 1 - start;
+    if (len > room) {
+        r->result.truncated = true;
+        len = text_valid_prefix(text, room);
+    }
+    memcpy(r->buffer + start, text, len);
+    r->result.length = start + len;
+}
+
+/* Writes the text from `first` on anew, words with a seam without their links. */
+static void mend_from(struct rendering *r, size_t first)
+{
+    size_t left = r->result.length - first;
+    uint8_t *edits = expr_arena_alloc(r->arena, left);
+    char *out = expr_arena_alloc(r->arena, left * LINKS_GROWTH);
+    size_t length = 0;
+    if (edits == NULL || out == NULL) {
+        r->result.length = first;
+        r->result.truncated = true;
+        return;
+    }
+    for (size_t at = first; at < r->result.length;) {
+        size_t end = word_end(r, at);
+        memset(edits, LINKS_KEEP, end - at);
+        if (has_seam(r, at, end))
+            links_find(r->buffer + at, end - at, r->writers + at, edits);
+        length += links_apply(r->buffer + at, end - at, edits, out + length);
+        if (end < r->result.length)
+            out[length++] = r->buffer[end];
+        at = end + 1;
+    }
+    put_back(r, first, out, length);
+}
+
+/* What is harmless by itself may make a link with its neighbour: "evil" and ".com". */
+static void mend_seams(struct rendering *r)
+{
+    if (r->writers == NULL)
+        return;
+    for (size_t at = 0; at < r->result.length; at++) {
+        size_t end = word_end(r, at);
+        if (makes_link(r, at, end)) {
+            mend_from(r, at);
+            return;
+        }
+        at = end;
+    }
 }
 
 struct expr_template_result expr_template_render(const struct expr_template *tmpl,
@@ -355,14 +454,16 @@ struct expr_template_result expr_template_render(const struct expr_template *tmp
                           .arena = arena,
                           .characters = characters == 0 ? EXPR_INSERTION_CHARACTERS : characters,
                           .buffer = buffer,
+                          .writers = expr_arena_alloc(arena, size),
                           .size = size};
     for (size_t i = 0; i < tmpl->count; i++) {
         const struct segment *segment = &tmpl->segments[i];
         if (segment->alternative_count == 0)
-            put(&r, tmpl->source + segment->start, segment->length);
+            put(&r, tmpl->source + segment->start, segment->length, OPERATOR);
         else
             put_insertion(&r, segment);
     }
+    mend_seams(&r);
     buffer[r.result.length] = '\0';
     return r.result;
 }

@@ -7,6 +7,10 @@
  * is a literal is the operator's own text and is not cleaned. An insertion that fails and has no fallback
  * becomes "?" and is counted. The text outside of insertions is copied as it is; a literal "{{" is written {{
  * '{{' }}.
+ *
+ * Where an insertion touches its neighbours, the word that they make together is looked at once more: a link
+ * whose end of the host or whose scheme others wrote is spoilt ("evil" and ".com"), one that leads where the
+ * operator says stays ("https://intra.example.com/" and an id).
  */
 #ifndef BRIDGEBELL_DISPATCHER_EXPR_TEMPLATE_H
 #define BRIDGEBELL_DISPATCHER_EXPR_TEMPLATE_H

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "dispatcher/expr/links.h"
 #include "dispatcher/expr/text.h"
 #include "dispatcher/text/glyphs.h"
 #include "dispatcher/text/gsm.h"
@@ -194,7 +195,8 @@ static bool measure_form(const char *text, size_t len, const struct plain_script
 
 /* What goes into the message: a form, up to an offset of the source, with dots behind it if it is not all. */
 struct choice {
-    const struct plain_script *plain;
+    bool plain;
+    struct plain_script script; /* if it is plain */
     size_t end;
     size_t parts; /* about, if it is trimmed */
     enum sms_encoding encoding;
@@ -235,6 +237,13 @@ static bool is_soft(uint32_t code)
 {
     return is_blank(code) || code == ELLIPSIS || code == 0x2013 || code == 0x2014 ||
            (code != 0 && code < 0x80 && strchr(",;:.-([{", (int)code) != NULL);
+}
+
+/* Blanks that are not ASCII become such in the plain form. */
+static bool is_wide_blank(uint32_t code)
+{
+    return code >= 0xA0 && code != TEXT_INVALID &&
+           utf8proc_category((utf8proc_int32_t)code) == UTF8PROC_CATEGORY_ZS;
 }
 
 /* Emoji and the like stand for words. */
@@ -280,6 +289,35 @@ static bool count_piece(struct cutter *c, const struct piece *piece)
     return parts_of(&c->counter, c->encoding) <= c->max_parts;
 }
 
+/* The start of the word that ends at `end`. */
+static size_t word_start(const char *text, size_t end)
+{
+    while (end > 0 && !is_blank((unsigned char)text[end - 1]))
+        end--;
+    return end;
+}
+
+static bool is_place(char c)
+{
+    return strchr(".:@", c) != NULL || ((unsigned char)c & 0xC0) == 0xC0;
+}
+
+/*
+ * A place within a word for a cut that neither leaves half a link nor makes a link of what was none
+ * ("evil.community"): before one of the last points or colons, or before the word.
+ */
+static size_t place_in_word(const char *text, size_t end)
+{
+    size_t start = word_start(text, end);
+    for (int tries = 8; tries > 0 && links_find(text + start, end - start, NULL, NULL) > 0; tries--) {
+        if (tries == 1)
+            return start;
+        for (end--; end > start && !is_place(text[end]);)
+            end--;
+    }
+    return end;
+}
+
 /* The longest start of a form that fits in an encoding. */
 static struct choice cut_form(const char *text, size_t len, const struct plain_script *plain,
                               enum sms_encoding encoding, size_t max_parts)
@@ -294,8 +332,18 @@ static struct choice cut_form(const char *text, size_t len, const struct plain_s
             break;
     }
     bool within = c.hard_characters > c.word_characters + WORD_LIMIT || c.word_end == 0;
-    return (struct choice){plain, within ? c.hard_end : c.word_end, within ? c.hard_parts : c.word_parts,
-                           encoding, true};
+    if (within && c.hard_end > 0) {
+        c.hard_end = place_in_word(text, c.hard_end);
+        within = c.word_end == 0 || c.hard_end > c.word_end + WORD_LIMIT;
+    }
+    struct choice choice = {.plain = plain != NULL,
+                            .end = within ? c.hard_end : c.word_end,
+                            .parts = within ? c.hard_parts : c.word_parts,
+                            .encoding = encoding,
+                            .trimmed = true};
+    if (plain != NULL)
+        choice.script = *plain;
+    return choice;
 }
 
 /* ---- Fitting --------------------------------------------------------------------------------- */
@@ -338,8 +386,8 @@ static void write_choice(const char *text, size_t len, const struct choice *choi
     struct form form;
     struct piece piece;
     size_t length = 0;
-    form_open(&form, text, len, choice->plain);
-    fitted->transliterated = choice->plain != NULL;
+    form_open(&form, text, len, choice->plain ? &choice->script : NULL);
+    fitted->transliterated = choice->plain;
     fitted->trimmed = choice->trimmed;
     while (form_next(&form, &piece) && piece.start < choice->end) {
         size_t written = put_piece(out, size, length, &piece);
@@ -370,24 +418,75 @@ static struct choice best_cut(const char *text, size_t len, const struct plain_s
     return best;
 }
 
+static struct choice choose(const char *text, size_t len, bool transliterate, size_t max_parts)
+{
+    struct choice choice = {.end = len};
+    struct sms_size composed = {SMS_GSM7, 0, 1, 0};
+    struct sms_size replaced = {SMS_GSM7, 0, SIZE_MAX, 0};
+    measure_form(text, len, NULL, &composed);
+    struct plain_script script = {false, PLAIN_RUSSIAN};
+    bool plain = transliterate && composed.encoding == SMS_UCS2;
+    if (plain) {
+        script = plain_script_of(text, len);
+        if (!measure_form(text, len, &script, &replaced))
+            replaced.parts = SIZE_MAX;
+    }
+    choice.script = script;
+    choice.plain = replaced.parts < composed.parts;
+    if (max_parts > 0 && composed.parts > max_parts && replaced.parts > max_parts)
+        choice = best_cut(text, len, plain ? &script : NULL, max_parts);
+    return choice;
+}
+
+/* Counts the words that hold a link, and those of them that have characters which the plain form replaces. */
+static size_t count_links(const char *text, size_t len, size_t *fragile)
+{
+    size_t links = 0;
+    size_t used = 0;
+    for (size_t at = 0, start = 0; at <= len; at += used) {
+        used = 1;
+        uint32_t code = at < len ? text_decode(text + at, len - at, &used) : ' ';
+        if (!is_blank(code) && !is_wide_blank(code))
+            continue;
+        if (links_find(text + start, at - start, NULL, NULL) > 0) {
+            links++;
+            *fragile += sms_measure(text + start, at - start).encoding != SMS_GSM7;
+        }
+        start = at + used;
+    }
+    return links;
+}
+
+/* Whether the plain form would change where a link leads, or make one of what was none. */
+static bool changes_links(const char *text, size_t len, const char *plain, size_t plain_len)
+{
+    size_t fragile = 0;
+    size_t ignored = 0;
+    size_t links = count_links(text, len, &fragile);
+    return fragile > 0 || count_links(plain, plain_len, &ignored) > links;
+}
+
+/* Most texts are all GSM and short: nothing can be made of those but a copy. */
+static bool copy_fitting(const char *text, size_t len, size_t max_parts, char *out, size_t size,
+                         struct sms_fitted *fitted)
+{
+    *fitted = (struct sms_fitted){.length = len, .size = sms_measure(text, len)};
+    if (len >= size || fitted->size.encoding != SMS_GSM7 || (max_parts > 0 && fitted->size.parts > max_parts))
+        return false;
+    memcpy(out, text, len);
+    out[len] = '\0';
+    return true;
+}
+
 void sms_fit(const char *text, size_t len, const struct sms_options *options, char *out, size_t size,
              struct sms_fitted *fitted)
 {
-    struct plain_script script = {false, PLAIN_RUSSIAN};
-    const struct plain_script *plain = options->transliterate ? &script : NULL;
-    size_t max_parts = options->max_parts == 0 ? SIZE_MAX : options->max_parts;
-    struct sms_size composed = {SMS_GSM7, 0, 1, 0};
-    struct sms_size replaced = {SMS_GSM7, 0, SIZE_MAX, 0};
-    struct choice choice = {.end = len};
-    measure_form(text, len, NULL, &composed);
-    if (plain != NULL && composed.encoding == SMS_UCS2) {
-        script = plain_script_of(text, len);
-        if (!measure_form(text, len, plain, &replaced))
-            replaced.parts = SIZE_MAX;
-    }
-    if (replaced.parts < composed.parts)
-        choice.plain = plain;
-    if (composed.parts > max_parts && replaced.parts > max_parts)
-        choice = best_cut(text, len, composed.encoding == SMS_UCS2 ? plain : NULL, max_parts);
+    if (copy_fitting(text, len, options->max_parts, out, size, fitted))
+        return;
+    struct choice choice = choose(text, len, options->transliterate, options->max_parts);
     write_choice(text, len, &choice, out, size, fitted);
+    if (choice.plain && changes_links(text, choice.end, out, fitted->length)) {
+        choice = choose(text, len, false, options->max_parts);
+        write_choice(text, len, &choice, out, size, fitted);
+    }
 }

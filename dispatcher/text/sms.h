@@ -54,7 +54,8 @@ struct sms_fitted {
  * would have otherwise or is trimmed otherwise. What exceeds max_parts is cut at a blank (within a word only
  * if it is very long), never inside what is seen as one character, and ends in "…" or "...", whichever does
  * not change the encoding; of the two forms the one that keeps more is taken. The result never has more parts
- * than the text. `out` shorter than SMS_FITTED_SIZE(len) may trim the text further.
+ * than the text. No link is changed, cut in half or made of what was none: such a text is not transliterated,
+ * or cut before the word. `out` shorter than SMS_FITTED_SIZE(len) may trim the text further.
  */
 void sms_fit(const char *text, size_t len, const struct sms_options *options, char *out, size_t size,
              struct sms_fitted *fitted);

@@ -36,10 +36,25 @@ static void read_result(struct msg_fields *f)
     wire_get_credit(f, &c);
 }
 
+static void read_members_ask(struct msg_fields *f)
+{
+    struct wire_members_ask a;
+    wire_get_members_ask(f, &a);
+}
+
+static void read_members(struct msg_fields *f)
+{
+    struct wire_members a;
+    if (wire_get_members(f, &a) == 0)
+        while (a.users.left)
+            if (!msg_get_str(&a.users).data)
+                abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const readers[])(struct msg_fields *) = {read_slice, read_interest, read_grant,
-                                                           read_result};
+    static void (*const readers[])(struct msg_fields *) = {read_slice,  read_interest,    read_grant,
+                                                           read_result, read_members_ask, read_members};
     struct msg_in in;
     msg_in_init(&in);
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {

@@ -222,6 +222,45 @@ static void test_parts(void **state)
     expr_requirements_free(&requirements);
 }
 
+/* Numbers are one across their types as far as both stand for the same; beyond that nothing is claimed. */
+static void test_words(void **state)
+{
+    static const struct {
+        double real;
+        int64_t integer;
+        bool same;
+    } cases[] = {
+        {3.0, 3, true},  {-0.0, 0, true}, {-7.0, -7, true}, {9007199254740991.0, 9007199254740991, true},
+        {3.5, 3, false}, {4.0, 3, false},
+    };
+    char scratch[3][EXPR_WORD_SIZE];
+    struct expr_literal words[3];
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        bool has = expr_word(expr_double(cases[i].real), scratch[0], &words[0]);
+        assert_true(expr_word(expr_int(cases[i].integer), scratch[1], &words[1]));
+        bool same = has && words[0].length == words[1].length &&
+                    memcmp(words[0].string, words[1].string, words[0].length) == 0;
+        assert_int_equal(same, cases[i].same);
+        if (cases[i].integer < 0)
+            continue;
+        assert_true(expr_word(expr_uint((uint64_t)cases[i].integer), scratch[2], &words[2]));
+        assert_memory_equal(words[1].string, words[2].string, words[1].length + 1);
+    }
+    assert_false(expr_word(expr_int(9007199254740992), scratch[0], words));
+    assert_false(expr_word(expr_int(INT64_MIN), scratch[0], words));
+    assert_false(expr_word(expr_uint(UINT64_MAX), scratch[0], words));
+    assert_false(expr_word(expr_double(9007199254740992.0), scratch[0], words));
+    assert_false(expr_word(expr_double(0.0 / 0.0), scratch[0], words));
+    assert_false(expr_word(expr_double(1e300), scratch[0], words));
+    assert_false(expr_word(expr_bytes("a", 1), scratch[0], words));
+    assert_false(expr_word(expr_list(NULL, 0), scratch[0], words));
+    assert_false(expr_word(expr_failure("no"), scratch[0], words));
+    assert_true(expr_word(expr_null(), scratch[0], words));
+    assert_true(expr_word(expr_string("", 0), scratch[0], words));
+    assert_int_equal(words[0].length, 0);
+}
+
 /* Ten thousand ids in one rule, joined either way. */
 static void test_many_values(void **state)
 {
@@ -448,7 +487,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_found),       cmocka_unit_test(test_left_alone), cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_many_values), cmocka_unit_test(test_sound),
+        cmocka_unit_test(test_many_values), cmocka_unit_test(test_words),      cmocka_unit_test(test_sound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,7 +119,44 @@ static void test_clean(void **state)
         {"a,evil.com;b", "a,evil[.]com;b"},
         {"//evil.host/x", "//evil[.]host/x"},
         {"hxxp://evil.com", "hxxp[:]//evil[.]com"},
+        {"http:\\\\evil.unknown", "hxxp:\\\\evil[.]unknown"},
+        {"HTTP://EVIL.COM", "HxxP://EVIL[.]COM"},
+        {"http://user:pass@evil.com:8080/x", "hxxp://user:pass@evil[.]com:8080/x"},
+        {"http://[::1]:80/x", "hxxp://[::1]:80/x"},
+        {"http://2130706433/", "hxxp://2130706433/"},
+        {"http://evil%2ecom", "hxxp://evil%2ecom"},
+        {"[a](http://evil.com)<b href='https://x.y'>", "[a](hxxp://evil[.]com)<b href='hxxps://x[.]y'>"},
+        {"{\"u\":\"http://evil.com\"}", "{\"u\":\"hxxp://evil[.]com\"}"},
+        {"vbscript:x", "vbscript[:]x"},
+        {"TEL:*#06#", "TEL[:]*#06#"},
+        {"evil.community", "evil[.]community"},
+        {"evil.photography!", "evil[.]photography!"},
+        {"xn--80ak6aa92e.com", "xn--80ak6aa92e[.]com"},
+        /* what looks like a point, or becomes one or a letter in another form of the text */
+        {"evil\u2024com", "evil[.]com"},
+        {"evil\ufe52com", "evil[.]com"},
+        {"evil.c\u043em", "evil[.]c\u043em"},
+        {"evil.\u212ar", "evil[.]\u212ar"},
+        {"evil.p\u212a", "evil[.]p\u212a"},
+        {"evil.\u2122", "evil[.]\u2122"},
+        {"evil.c\xc2\xba", "evil[.]c\xc2\xba"},
+        {"\uff48ttp://x", "\uff48ttp[:]//x"},
+        {"\uff45vil\uff0ec\uff4fm", "\uff45vil[.]c\uff4fm"},
+        {"evil.\xf0\x9d\x90\x9com", "evil[.]\xf0\x9d\x90\x9com"},
+        {"ht\u200dtp\u2060:\u200b//evil\u00ad.\u202ecom", "hxxp://evil[.]com"},
+        {"evil.co\u0301m", "evil[.]co\u0301m"},
+        /* marks: some on a letter, none on what the operator wrote before */
+        {"e\u0301\u0301\u0301\u0301\u0301\u0301\u0301x", "e\u0301\u0301\u0301\u0301x"},
+        {"\u0338\u20ddx", "x"},
+        {"\u202e\u0338x", "x"},
+        {"a\u00a0b\u2003c\u3000d\u2800e", "a b c d e"},
+        {"100%s%n", "100%s%n"},
+        {"{{ unsafe(link) }}", "{{ unsafe(link) }}"},
         /* and what is none */
+        {"is it report.pdf?", "is it report.pdf?"},
+        {"20.5m\xc2\xb2", "20.5m\xc2\xb2"},
+        {"begin.middle.ending", "begin.middle.ending"},
+        {"data.threadId", "data.threadId"},
         {"v1.2.3", "v1.2.3"},
         {"3.14", "3.14"},
         {"report.pdf", "report.pdf"},
@@ -265,21 +302,43 @@ static void test_random_clean(void **state)
 
 /* ---- Templates ------------------------------------------------------------------------------- */
 
-static const char *const names[] = {"name", "link", "empty", "none", "long_text", "number", "broken"};
+static const char *const names[] = {"name",   "link", "empty",   "none", "long_text", "number",
+                                    "broken", "http", "slashes", "evil", "dotcom",    "com",
+                                    "at",     "id",   "phone",   "deep"};
+#define NAMES (sizeof names / sizeof names[0])
+
+/* A list in a list, and so on, deeper than any value is written. */
+static struct expr_value make_deep(void)
+{
+    static struct expr_value lists[2 * EXPR_DEPTH_LIMIT];
+    lists[0] = expr_string_z("http://evil.com");
+    for (size_t i = 1; i < sizeof lists / sizeof lists[0]; i++)
+        lists[i] = expr_list(&lists[i - 1], 1);
+    return lists[sizeof lists / sizeof lists[0] - 1];
+}
 
 static struct expr_template_result render(const char *source, size_t characters, char *buffer, size_t size)
 {
     static char long_text[1000];
-    struct expr_env env = {.variables = names, .variable_count = 7};
+    struct expr_env env = {.variables = names, .variable_count = NAMES};
     memset(long_text, 'x', sizeof long_text);
-    struct expr_value values[7] = {expr_string_z("Ada"),
-                                   expr_string_z("http://evil.com/\n\xe2\x80\xae"),
-                                   expr_string_z(""),
-                                   expr_null(),
-                                   expr_string(long_text, sizeof long_text),
-                                   expr_int(5),
-                                   expr_string("a\xff\0b", 4)};
-    struct expr_activation activation = {.values = values, .value_count = 7};
+    struct expr_value values[NAMES] = {expr_string_z("Ada"),
+                                       expr_string_z("http://evil.com/\n\xe2\x80\xae"),
+                                       expr_string_z(""),
+                                       expr_null(),
+                                       expr_string(long_text, sizeof long_text),
+                                       expr_int(5),
+                                       expr_string("a\xff\0b", 4),
+                                       expr_string_z("http:"),
+                                       expr_string_z("//evil.com"),
+                                       expr_string_z("evil"),
+                                       expr_string_z(".com"),
+                                       expr_string_z("com"),
+                                       expr_string_z("@evil.com"),
+                                       expr_string_z("66f7"),
+                                       expr_string_z("l:+48500"),
+                                       make_deep()};
+    struct expr_activation activation = {.values = values, .value_count = NAMES};
     struct expr_error error;
     struct expr_arena *arena = expr_arena_new(1u << 20);
     struct expr_template *tmpl = expr_template_compile(source, strlen(source), &env, &error);
@@ -355,6 +414,90 @@ static void test_render(void **state)
     assert_string_equal(result.failure, "divide by zero");
 }
 
+/* What is harmless alone and not beside its neighbour; what the operator wrote stays a link. */
+static void test_seams(void **state)
+{
+    static const struct {
+        const char *source;
+        const char *want;
+    } cases[] = {
+        {"{{ http }}{{ slashes }}", "hxxp://evil[.]com"},
+        {"{{ 'ht' }}{{ 'tp:' }}{{ '//' }}{{ evil }}", "hxxp://evil"},
+        {"ht{{ 'tp://x' }}", "http[:]//x"},
+        {"http{{ '://' }}x", "http[:]//x"},
+        {"h{{ 'ttp:x' }}", "hxxp:x"},
+        {"http:{{ slashes }}", "hxxp://evil[.]com"},
+        {"{{ unsafe('http:') }}{{ slashes }}", "hxxp://evil[.]com"},
+        {"{{ evil }}{{ dotcom }}", "evil[.]com"},
+        {"{{ evil }}.{{ com }}", "evil[.]com"},
+        {"{{ evil }}.{{ evil }}/x", "evil[.]evil/x"},
+        {"see www.{{ evil }} now", "see www[.]evil now"},
+        {"see {{ evil }}{{ dotcom }} and {{ evil }}{{ dotcom }}!", "see evil[.]com and evil[.]com!"},
+        {"te{{ phone }}", "tel[:]+48500"},
+        {"tel:{{ id }}", "tel[:]66f7"},
+        {"{{ name }}{{ at }}", "Ada@evil[.]com"},
+        {"https://intra.example.com{{ at }}/x", "hxxps://intra.example.com@evil[.]com/x"},
+        {"https://intra.example.com{{ dotcom }}", "hxxps://intra[.]example[.]com[.]com"},
+        {"https://{{ evil }}/x", "hxxps://evil/x"},
+        {"https://{{ number }}:8080/x", "hxxps://5:8080/x"},
+        {"https:\\\\{{ evil }}", "hxxps:\\\\evil"},
+        {"ssh://{{ evil }}", "ssh[:]//evil"},
+        /* his own */
+        {"https://intra.example.com/{{ id }}", "https://intra.example.com/66f7"},
+        {"(https://intra.example.com/t/{{ id }}?by={{ name }}#x)",
+         "(https://intra.example.com/t/66f7?by=Ada#x)"},
+        {"https://{{ evil }}.example.com:8080/{{ id }}", "https://evil.example.com:8080/66f7"},
+        {"https://{{ name }}@intra.example.com/", "https://Ada@intra.example.com/"},
+        {"ssh://intra/{{ id }}", "ssh://intra/66f7"},
+        {"www.example.com/{{ id }}", "www.example.com/66f7"},
+        {"tel:+48500500500 {{ id }}", "tel:+48500500500 66f7"},
+        {"{{ unsafe('https://x.example.com/') }}{{ id }}", "https://x.example.com/66f7"},
+        {"{{ 1 / 0 ?? 'https://x.example.com/' }}{{ id }}", "https://x.example.com/66f7"},
+        /* no word in common */
+        {"{{ evil }}\n{{ dotcom }}", "evil\n.com"},
+        {"{{ http }} {{ slashes }}", "hxxp: //evil[.]com"},
+        {"{{ name }}, {{ name }}. {{ evil }}?", "Ada, Ada. evil?"},
+        {"{{ 'report.pdf' }}, {{ name }}", "report.pdf, Ada"},
+        /* lists are written to a depth, and cleaned like all */
+        {"{{ deep }}", "?"},
+        {"{{ [link, {'a': http}] }}", "[\"hxxp://evil[.]com/\\n\",{\"a\":\"hxxp:\"}]"},
+    };
+    char buffer[4096];
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        render(cases[i].source, 0, buffer, sizeof buffer);
+        if (strcmp(buffer, cases[i].want) != 0)
+            fail_msg("%s: '%s' instead of '%s'", cases[i].source, buffer, cases[i].want);
+    }
+    /* no end of the buffer makes a link, nor is more written than it holds */
+    for (size_t size = 1; size < 64; size++) {
+        buffer[size] = 'Z';
+        render("go {{ 'evil.communications' }} {{ evil }}{{ dotcom }} {{ evil }}{{ dotcom }}", 0, buffer,
+               size);
+        assert_int_equal(buffer[size], 'Z');
+        expect_harmless(buffer, size);
+    }
+}
+
+/* A message still comes out when there is no memory for what it would insert. */
+static void test_no_memory(void **state)
+{
+    struct expr_arena *arena = expr_arena_new(4096);
+    struct expr_activation activation = {0};
+    struct expr_template *tmpl = expr_template_compile("a {{ 1 ?? 'x' }} b", 18, NULL, NULL);
+    char *buffer = malloc(65536);
+    (void)state;
+    assert_non_null(tmpl);
+    assert_non_null(buffer);
+    struct expr_template_result result = expr_template_render(tmpl, &activation, arena, 0, buffer, 65536);
+    assert_string_equal(buffer, "a ? b");
+    assert_int_equal(result.failures, 1);
+    assert_memory_equal(result.failure, "out of memory", 13);
+    free(buffer);
+    expr_template_free(&tmpl);
+    expr_arena_free(&arena);
+}
+
 /* Every size of buffer: as much as fits, ended between code points. */
 static void test_buffer(void **state)
 {
@@ -394,7 +537,7 @@ static void test_refused(void **state)
         {"{{ a ?? b ?? c ?? d ?? e }}", 1, 4, "unknown name"},
         {"{{ 1 ?? 2 ?? 3 ?? 4 ?? 5 }}", 1, 23, "more than three ??"},
     };
-    struct expr_env env = {.variables = names, .variable_count = 7};
+    struct expr_env env = {.variables = names, .variable_count = NAMES};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct expr_error error;
@@ -417,7 +560,7 @@ static void test_refused(void **state)
 
 static void test_uses(void **state)
 {
-    struct expr_env env = {.variables = names, .variable_count = 7};
+    struct expr_env env = {.variables = names, .variable_count = NAMES};
     struct expr_template *tmpl = expr_template_compile("{{ name }} {{ 1 ?? link }}", 26, &env, NULL);
     (void)state;
     assert_non_null(tmpl);
@@ -435,7 +578,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clean),  cmocka_unit_test(test_cut),    cmocka_unit_test(test_random_clean),
         cmocka_unit_test(test_render), cmocka_unit_test(test_buffer), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_uses),
+        cmocka_unit_test(test_uses),   cmocka_unit_test(test_seams),  cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,6 +57,9 @@ static void each_trouble_is_an_alarm_with_advice(void **state)
         {"{\"lines\":[{\"provider\":\"s\",\"state\":\"stopped\",\"reason\":\"no credits (code "
          "103)\",\"code\":103}]}",
          "s is stopped: no credits (code 103)\n", "mend the account"},
+        {"{\"budget_warnings\":[{\"budget\":\"messages a day, in all, "
+         "2026-11-27\",\"used\":80,\"limit\":100}]}",
+         "80% of a budget is spent: messages a day, in all, 2026-11-27", "the configuration"},
         {"{\"trouble\":\"no sender is connected\"}", "not ready: no sender is connected", "log"},
         {"{\"bridges\":[{\"name\":\"main\",\"connected\":false,\"state\":\"connecting\"}]}",
          "bridge main is not subscribed: connecting", "log"},
@@ -98,6 +101,25 @@ static void what_is_well_raises_none(void **state)
     free(page);
 }
 
+static void what_is_held_back_is_shown(void **state)
+{
+    (void)state;
+    char *page =
+        page_of("{\"silences\":[{\"id\":\"7\",\"left_ms\":7200000,\"matched\":3,\"comment\":\"import\","
+                "\"when\":\"rule == 'x'\"}],"
+                "\"currency\":\"PLN\",\"noise\":[{\"rule\":\"lorem\",\"why\":\"rings\",\"messages\":1200,"
+                "\"parts\":1300,\"price\":117},"
+                "{\"rule\":\"lorem\",\"why\":\"throttle\",\"messages\":4,\"parts\":4,\"price\":0.36}]}");
+    assert_non_null(strstr(page, "SILENCES"));
+    assert_non_null(strstr(page, "2h00m"));
+    assert_non_null(strstr(page, "rule == 'x'"));
+    assert_non_null(strstr(page, "price PLN"));
+    assert_non_null(strstr(page, "1 200"));
+    assert_non_null(strstr(page, "117.00"));
+    assert_non_null(strstr(page, "throttle"));
+    free(page);
+}
+
 static void an_odd_answer_harms_nothing(void **state)
 {
     (void)state;
@@ -106,6 +128,7 @@ static void an_odd_answer_harms_nothing(void **state)
         "{\"processes\":7,\"queue\":[1,2],\"lines\":\"x\",\"bridges\":{\"a\":1},\"rules\":null}",
         "{\"processes\":[null,1,\"x\",{}],\"bridges\":[[]],\"lines\":[{}],\"senders\":[{}],\"rules\":[{}]}",
         "{\"queue\":{\"queued\":\"many\",\"oldest_due_ms\":-1}}",
+        "{\"silences\":[{},3],\"noise\":[{},\"x\",[]],\"budget_warnings\":[{},7],\"currency\":5}",
         "{\"bridges\":[{\"name\":\"\\u001b[2J\",\"mark_ms\":1e300}]}",
     };
     for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
@@ -122,6 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_trouble_is_an_alarm_with_advice),
         cmocka_unit_test(what_is_well_raises_none),
+        cmocka_unit_test(what_is_held_back_is_shown),
         cmocka_unit_test(an_odd_answer_harms_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

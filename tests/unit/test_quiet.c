@@ -44,9 +44,12 @@ static struct slice *with_hours(const char *const *entries, size_t count, struct
     *block = slice_add_block(s, "rule", "lorem", "test.conf", 3);
     struct slice_setting *v = slice_add_setting(*block, "quiet_hours", SLICE_LIST, 5);
     v->list = xcalloc(count, sizeof *v->list);
+    v->lines = xcalloc(count, sizeof *v->lines);
     v->count = count;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         v->list[i] = xstrdup(entries[i]);
+        v->lines[i] = 100 + (unsigned)i;
+    }
     return s;
 }
 
@@ -352,23 +355,23 @@ static void months_follow_each_other(void **state)
 static const struct {
     const char *entry, *expected;
 } wrong[] = {
-    {"", "expected a time from 00:00 to 23:59 at \"\""},
-    {"22:00", "expected \"-\" and an end at \"\""},
-    {"22-07", "expected a time from 00:00 to 23:59 at \"22-07\""},
-    {"22:0-07:00", "expected a time from 00:00 to 23:59 at \"22:0-07:00\""},
-    {"24:00-07:00", "expected a time from 00:00 to 23:59 at \"24:00-07:00\""},
-    {"22:00-24:01", "expected a time from 00:00 to 24:00 at \"24:01\""},
+    {"", "expected a time from 00:00 to 23:59 at ``"},
+    {"22:00", "expected `-` and an end at ``"},
+    {"22-07", "expected a time from 00:00 to 23:59 at `22-07`"},
+    {"22:0-07:00", "expected a time from 00:00 to 23:59 at `22:0-07:00`"},
+    {"24:00-07:00", "expected a time from 00:00 to 23:59 at `24:00-07:00`"},
+    {"22:00-24:01", "expected a time from 00:00 to 24:00 at `24:01`"},
     {"22:00-22:00", "begins and ends at the same time"},
     {"mon 07:00-mon 07:00", "begins and ends at the same time"},
-    {"22:00-123:00", "expected a time from 00:00 to 24:00 at \"123:00\""},
-    {"22:00-07:00 Europe/Warsaw", "expected nothing more at \"Europe/Warsaw\""},
-    {"monday 22:00-07:00", "no day \"monday\"; did you mean \"mon\"?"},
-    {"xmas", "no day \"xmas\"; expected mon, tue, wed, thu, fri, sat or sun"},
-    {"mon-", "expected a day (mon … sun) at \"\""},
-    {"mon,,tue", "expected a day (mon … sun) at \",tue\""},
-    {"mon,tue 18:00-wed 07:00", "expected a time from 00:00 to 24:00 at \"wed 07:00\""},
-    {"mon 22:00–07:00", "expected \"-\" and an end at"},
-    {"mon 22:00-", "expected a time from 00:00 to 24:00 at \"\""},
+    {"22:00-123:00", "expected a time from 00:00 to 24:00 at `123:00`"},
+    {"22:00-07:00 Europe/Warsaw", "expected nothing more at `Europe/Warsaw`"},
+    {"monday 22:00-07:00", "no day `monday`; did you mean `mon`?"},
+    {"xmas", "no day `xmas`; expected mon, tue, wed, thu, fri, sat or sun"},
+    {"mon-", "expected a day (mon … sun) at ``"},
+    {"mon,,tue", "expected a day (mon … sun) at `,tue`"},
+    {"mon,tue 18:00-wed 07:00", "expected a time from 00:00 to 24:00 at `wed 07:00`"},
+    {"mon 22:00–07:00", "expected `-` and an end at"},
+    {"mon 22:00-", "expected a time from 00:00 to 24:00 at ``"},
 };
 
 static void every_fault_is_told(void **state)
@@ -388,14 +391,14 @@ static void every_fault_is_told(void **state)
     assert_int_equal(faults.count, WRONG + 2);
     for (size_t i = 0; i < WRONG; i++) {
         assert_string_equal(faults.list[i].file, "test.conf");
-        assert_int_equal(faults.list[i].line, 5);
+        assert_int_equal(faults.list[i].line, 100 + i);
         if (!strstr(faults.list[i].text, wrong[i].expected))
             fail_msg("%s", faults.list[i].text);
     }
-    assert_string_equal(faults.list[WRONG].text,
-                        "quiet_action: no word \"dorp\"; expected one of hold, drop, pass");
-    assert_string_equal(faults.list[WRONG + 1].text,
-                        "quiet_zone: no time zone \"Europe/Warsow\"; did you mean \"Europe/Warsaw\"?");
+    assert_string_equal(faults.list[WRONG].text, "`quiet_action`: `dorp`: expected one of hold, drop, pass");
+    assert_string_equal(
+        faults.list[WRONG + 1].text,
+        "`quiet_zone`: `Europe/Warsow`: no such time zone is installed; did you mean `Europe/Warsaw`?");
     faults_free(&faults);
     slice_free(&s);
 }

@@ -609,6 +609,62 @@ static uint64_t best_match_ns(struct rules *r, const struct event *e)
     return best;
 }
 
+static void count_tried(void *arg, struct rule *rule)
+{
+    (void)rule;
+    ++*(size_t *)arg;
+}
+
+/* Of many rules of one form the index must leave the few that the event may match. "%d" is the rule's own. */
+static void few_rules_are_tried(void **state)
+{
+    static const char *const forms[] = {
+        "data.threadId == 't%d'",
+        "'t%d' == data['threadId'] && author != 'x'",
+        "((channel == 'thread') && (type == 'threadNewMessage' && (data.threadId == 't%d')))",
+        "data.threadId in ['t%d', 'u%d'] && (type == 'threadNewMessage' || type == 'threadDeletedMessage')",
+        "has(data.threadId) && data.threadId == 't%d'",
+        "!recovered && bridge == 'main' && container == 't%d'",
+        "data.threadId == 't%d' || data.threadId == 'u%d'",
+        "(type == 'threadNewMessage' && data.threadId == 't%d') || (type == 'x' && data.storeId == 's%d')",
+        "data.threadId == 't%d' || data.storeId == 's%d'",
+        "channel == 'thread' ? data.threadId == 't%d' : data.storeId == 's%d'",
+        "recovered ? false : data.threadId == 't%d'",
+        "!(data.threadId != 't%d')",
+        "!(channel != 'thread' || data.threadId != 't%d')",
+        "'u%d' in data.users && type.startsWith('thread')",
+        "data.users.exists(u, u == 'u%d') || data.n == 100%d",
+        "data.n == %d && channel == 'thread'",
+        "data.n in [%d, 100%d]",
+        "(data.threadId == 't%d' || item == 'i%d') && (author == 'ann' || context == 'c1')",
+    };
+    (void)state;
+    for (size_t f = 0; f < sizeof forms / sizeof forms[0]; f++) {
+        struct slice *s = base_slice();
+        for (int i = 0; i < 200; i++) {
+            char name[16], when[256];
+            snprintf(name, sizeof name, "r%d", i);
+            snprintf(when, sizeof when, forms[f], i, i);
+            add_rule(s, name, when, "+48500500500", "x");
+        }
+        struct rules *r = load(s);
+        struct packed p;
+        struct expr_value values[EXPR_EVENT_SLOTS];
+        make_event(&p,
+                   "{\"channel\":\"thread\",\"type\":\"threadNewMessage\",\"timestamp\":1,\"data\":{\"id\":"
+                   "\"m1\",\"threadId\":\"t7\",\"contextId\":\"c1\",\"author\":\"ann\",\"n\":7,\"users\":"
+                   "[\"u7\",\"u7\",\"other\"]}}");
+        rules_values(&p.e, values);
+        size_t tried = 0;
+        rules_index_find(r->index, values, count_tried, &tried);
+        if (tried != 1)
+            fail_msg("%s: %zu rules tried", forms[f], tried);
+        free_event(&p);
+        rules_free(&r);
+        slice_free(&s);
+    }
+}
+
 static struct rules *load_many(struct slice *s, int count)
 {
     for (int i = 0; i < count; i++) {
@@ -659,6 +715,7 @@ int main(void)
         cmocka_unit_test(interest_is_merged_by_shape),
         cmocka_unit_test(interest_takes_each_side_of_an_or_by_itself),
         cmocka_unit_test(interest_of_other_bridges_and_of_nothing),
+        cmocka_unit_test(few_rules_are_tried),
         cmocka_unit_test(ten_thousand_rules_cost_about_as_much_as_ten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

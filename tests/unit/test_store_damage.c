@@ -393,6 +393,66 @@ static void a_cut_database_is_damage(void **state)
     fixture_end(&f);
 }
 
+/* A digest of three events that is due, and a rate that is used up. */
+static void collect(struct fixture *f)
+{
+    fixture_open(f);
+    for (int64_t n = 0; n < 3; n++) {
+        struct store_job j = fixture_job(f, n);
+        j.noise = store_noise_new(0);
+        j.noise->merge = (struct store_merge){WHY_DIGEST, fixture_id("digest", 1), 1};
+        assert_int_equal(fixture_insert(f, &j, n), STORE_OK);
+        store_job_free(&j);
+    }
+    for (int64_t n = 10; n < 40; n++) {
+        struct store_job j = fixture_job(f, n);
+        j.noise = store_noise_new(1);
+        j.noise->gates[0] = (struct store_gate){
+            .kind = GATE_RATE, .why = WHY_CAPS, .key = fixture_id("rate", 1), .limit = 2, .per_ms = 3600000};
+        assert_int_equal(fixture_insert(f, &j, n), STORE_OK);
+        store_job_free(&j);
+    }
+}
+
+static void what_noise_control_holds_survives_damage(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct files im;
+    fixture_init(&f);
+    fixture_set(&f, "log_limit", 64 * 1024 * 1024); /* so that nothing is copied meanwhile */
+    pid_t child = fork();
+    if (child == 0) {
+        collect(&f);
+        kill(getpid(), SIGKILL);
+    }
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    files_take(&im, &f);
+    files_put(&im, &f);
+    image_put(&im.wal, im.wal.size / 4 * 3);
+    fixture_open(&f);
+    struct store_health h;
+    store_health(f.store, &h);
+    assert_true(h.was_damaged);
+    struct store_digests due = {.unit = {.kind = STORE_DIGESTS}};
+    assert_int_equal(fixture_run(&f, &due.unit), STORE_OK);
+    assert_int_equal(due.count, 1);
+    assert_int_equal(due.list[0].count, 3);
+    store_digests_clear(&due);
+    struct store_job j = fixture_job(&f, 50);
+    j.noise = store_noise_new(1);
+    j.noise->gates[0] = (struct store_gate){
+        .kind = GATE_RATE, .why = WHY_CAPS, .key = fixture_id("rate", 1), .limit = 2, .per_ms = 3600000};
+    assert_int_equal(fixture_insert(&f, &j, 50), STORE_OK);
+    assert_int_equal(j.noise->why, WHY_CAPS);
+    store_job_free(&j);
+    size_t count;
+    const struct store_tally *t = store_tallies(f.store, &count);
+    assert_true(count >= 2 && t[0].jobs > 0);
+    files_free(&im);
+    fixture_end(&f);
+}
+
 /* Killed at any point of it, the next opening begins again or ends it; nothing is taken twice or lost. */
 static void a_salvage_that_is_killed_is_done_by_the_next(void **state)
 {
@@ -607,6 +667,7 @@ int main(void)
         cmocka_unit_test(flips_in_the_log_cost_at_most_a_page),
         cmocka_unit_test(flips_in_the_database_never_ring_a_stranger),
         cmocka_unit_test(a_cut_database_is_damage),
+        cmocka_unit_test(what_noise_control_holds_survives_damage),
         cmocka_unit_test(a_salvage_that_is_killed_is_done_by_the_next),
         cmocka_unit_test(a_lost_database_keeps_its_identity),
         cmocka_unit_test(an_older_copy_is_not_taken_for_the_store),

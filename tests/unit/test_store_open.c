@@ -77,9 +77,37 @@ static void a_newer_schema_is_refused_and_left_alone(void **state)
     snprintf(witness, sizeof witness, "%s-witness", f.path);
     unlink(witness);
     expect_fault(&f, "newer bridgebell");
-    exec(&f, "PRAGMA user_version = 1");
+    exec(&f, "PRAGMA user_version = 2");
     fixture_open(&f);
     assert_int_equal(fixture_state(&f, 1), JOB_QUEUED);
+    fixture_end(&f);
+}
+
+/* Jobs of version 1 have no price; they are sent as ever. */
+static void a_store_of_version_1_is_brought_up(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f);
+    fixture_open(&f);
+    fixture_fill(&f, 1, 3);
+    store_close(&f.store);
+    exec(&f, "ALTER TABLE jobs DROP COLUMN price_micro; DROP TABLE counters; DROP TABLE digests;"
+             "DROP TABLE parents; DROP TABLE tallies; PRAGMA user_version = 1");
+    char witness[128];
+    snprintf(witness, sizeof witness, "%s-witness", f.path);
+    unlink(witness);
+    fixture_open(&f);
+    struct store_health h;
+    store_health(f.store, &h);
+    assert_false(h.was_damaged);
+    struct hash_id id = fixture_id("job", 1);
+    struct store_job row = fixture_look(&f, &id);
+    assert_int_equal(row.price_micro, -1);
+    store_job_free(&row);
+    struct store_claim claim = fixture_claim(&f, 10);
+    assert_int_equal(claim.count, 3);
+    fixture_free_jobs(claim.jobs, claim.count);
     fixture_end(&f);
 }
 
@@ -281,6 +309,7 @@ int main(void)
         cmocka_unit_test(an_empty_file_becomes_a_store),
         cmocka_unit_test(a_new_store_is_for_its_owner_only),
         cmocka_unit_test(a_newer_schema_is_refused_and_left_alone),
+        cmocka_unit_test(a_store_of_version_1_is_brought_up),
         cmocka_unit_test(a_migration_happens_whole_or_not_at_all),
         cmocka_unit_test(a_file_of_another_kind_is_not_touched),
         cmocka_unit_test(the_directory_is_made),
