@@ -231,6 +231,38 @@ static void what_was_deleted_before_is_cancelled(void **state)
     close_engine(&f);
 }
 
+static void members_come_from_the_events(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char csv[] = "/tmp/people-XXXXXX", rules[400];
+    int fd = mkstemp(csv);
+    assert_true(fd >= 0);
+    dprintf(fd, "user_id,number\nala,+48500500501\nola,+48500500502\n");
+    close(fd);
+    snprintf(rules, sizeof rules,
+             "directory { file = \"%s\" }\n"
+             "rule \"r\" { when = \"type == 'threadNewMessage'\" to = { \"others()\" } message = \"m\" }\n",
+             csv);
+    open_engine(&f, rules);
+    feed(&f, 1, NOON);
+    assert_int_equal(f.count, 1);
+    assert_int_equal(f.list[0].fate, ENGINE_SUPPRESSED);
+    assert_int_equal(f.list[0].why, WHY_UNKNOWN);
+    assert_int_equal(engine_counts(f.engine)->no_members, 1);
+    feed_frame(&f,
+               "{\"channel\":\"thread\",\"type\":\"threadUpdated\",\"data\":{\"id\":\"t\",\"version\":2,"
+               "\"users\":[\"ala\",\"ola\"],\"managers\":[\"ala\"]},\"timestamp\":1}",
+               NOON + 1);
+    feed(&f, 2, NOON + 2);
+    assert_int_equal(f.count, 2);
+    assert_int_equal(f.list[1].fate, ENGINE_SENT);
+    assert_string_equal(f.list[1].to, "+48500500502");
+    assert_int_equal(engine_counts(f.engine)->no_members, 1);
+    close_engine(&f);
+    unlink(csv);
+}
+
 static void shadow_and_empty_are_told(void **state)
 {
     (void)state;
@@ -290,6 +322,7 @@ int main(void)
         cmocka_unit_test(quiet_hours_end_where_the_clocks_change),
         cmocka_unit_test(trying_keeps_nothing),
         cmocka_unit_test(what_was_deleted_before_is_cancelled),
+        cmocka_unit_test(members_come_from_the_events),
         cmocka_unit_test(shadow_and_empty_are_told),
         cmocka_unit_test(time_never_runs_backwards),
         cmocka_unit_test(nothing_is_left_on_disk),
