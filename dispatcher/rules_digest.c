@@ -84,8 +84,9 @@ static void render(struct rules *r, const struct rule *rule, const struct store_
     }
     struct expr_value values[MESSAGE_SLOTS];
     digest_values(r, d, values);
-    message_render(message_pick(m, to->lang), values, d->job.rule, to->lang, to->zone,
-                   rule ? &rule->fit : &any, r->arena, out);
+    const struct expr_template *t = message_pick(m, to->lang);
+    const char *lang = message_lang(m, t, to->lang, own_words ? r->language : "en");
+    message_render(t, values, d->job.rule, lang, to->zone, rule ? &rule->fit : &any, r->arena, out);
 }
 
 bool rules_close_digest(struct rules *r, struct store_digest *d, int64_t now_ms, int64_t *quiet_until_ms,

@@ -54,6 +54,7 @@ struct rules {
     struct rules_table *names; /* number: index in list */
     struct noise *noise;
     struct prices *prices;
+    const char *language;          /* of messages that have no other */
     struct silences *silences;     /* not owned; NULL: there are none */
     struct message own[WHY_COUNT]; /* the program's words for digests and summaries */
     struct budget_warning warnings[RULES_WARNINGS_MAX];
