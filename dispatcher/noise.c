@@ -400,7 +400,10 @@ static void add_budget(struct gates *g, const struct budgets *b, size_t kind, co
     gate->digest_percent = g->n->digest_at;
     gate->critical = g->r && g->r->priority == PRIORITY_CRITICAL;
     gate->merges = !g->closing;
-    snprintf(gate->name, sizeof gate->name, "%s, %s %s", budget_kinds[kind].name, whose, period);
+    /* Which rule is no secret; whose number is. */
+    bool of_rule = g->r && b == &g->r->budgets;
+    snprintf(gate->name, sizeof gate->name, "%s, %s%.40s, %s", budget_kinds[kind].name, whose,
+             of_rule ? owner : "", period);
     struct words w = key_of(g->r, "budget");
     add_word(&w, whose);
     add_word(&w, owner);
@@ -415,9 +418,9 @@ static void add_budgets(struct gates *g, const struct group *group)
     const struct budgets *rule = g->r ? &g->r->budgets : &none;
     const struct budgets *person = group ? &group->budgets : &none;
     for (size_t i = 0; i < BUDGETS; i++) {
-        add_budget(g, rule, i, "the rule,", g->m->rule);
-        add_budget(g, person, i, "one person,", g->m->to->number);
-        add_budget(g, &g->n->budgets, i, "in all,", "");
+        add_budget(g, rule, i, "rule ", g->m->rule);
+        add_budget(g, person, i, "one person", g->m->to->number);
+        add_budget(g, &g->n->budgets, i, "in all", "");
     }
 }
 

@@ -460,9 +460,13 @@ def test_a_budget_warns_then_collects_then_leaves_the_critical(world):
     world.say(1)
     until("the warning", lambda: one.status()["budget_warnings"])
     warning = one.status()["budget_warnings"][0]
-    assert warning["used"] == 5 and warning["limit"] == 10 and "the rule" in warning["budget"]
+    assert warning["used"] == 5 and warning["limit"] == 10 and warning["budget"].startswith("messages a day, rule lorem, ")
     one.wait_log("a budget is nearly spent")
-    world.say(10)
+    assert "50% of a budget is spent: messages a day, rule lorem" in one.cli("status").stdout
+    world.kill_dispatcher()
+    world.say(1)
+    until("the warning again", lambda: [w["used"] for w in one.status()["budget_warnings"]] == [6])
+    world.say(9)
     world.wait_noise({"rings": 7, "budget": 8})
     world.wait_noise({"rings": 15}, "alarm")
     world.clock.forward(3601)
@@ -499,7 +503,7 @@ def test_budgets_of_money_and_of_people(world):
     world.wait_noise({"rings": 1, "budget": 2}, "money")
     world.wait_noise({"rings": 4, "budget": 2}, "people")
     assert {job["reason"] for job in world.jobs("suppressed")} == {
-        "budget: money a day, the rule, 2026-11-30", "budget: messages a month, one person, 2026-11"}
+        "budget: money a day, rule money, 2026-11-30", "budget: messages a month, one person, 2026-11"}
     row = [r for r in one.status()["noise"] if r["rule"] == "money" and r["why"] == "rings"][0]
     assert row["parts"] == 2 and row["price"] == pytest.approx(0.2)
     world.kill_dispatcher()
