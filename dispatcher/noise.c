@@ -42,6 +42,7 @@ static const struct {
 };
 
 struct group {
+    const char *title;
     struct quiet *quiet;
     struct rates throttle;
     struct budgets budgets;
@@ -130,6 +131,7 @@ static void load_groups(struct noise *n, const struct slice *slice, struct fault
     n->groups = xcalloc(slice_count(slice, "recipients") + 1, sizeof *n->groups);
     for (const struct slice_block *b = NULL; (b = slice_next(slice, "recipients", b));) {
         struct group *g = &n->groups[n->groups_count++];
+        g->title = b->title;
         g->quiet = quiet_new(b, faults);
         read_rates(b, "throttle", &g->throttle);
         read_budgets(b, &g->budgets);
@@ -515,13 +517,23 @@ static void add_merges(struct gates *g, int64_t quiet_ms)
     set_merge(g, &out->budget, WHY_BUDGET, &w, g->m->now_ms + g->n->budget_digest_ms);
 }
 
-/* What the closing has to know of the person. */
-static char *context_of(const struct recipient *to)
+int noise_group(const struct noise *n, const char *title)
 {
+    for (size_t i = 0; title && i < n->groups_count; i++)
+        if (strcmp(n->groups[i].title, title) == 0)
+            return (int)i;
+    return RECIPIENTS_NO_GROUP;
+}
+
+/* What the closing has to know of the person; by name, because another configuration may close it. */
+static char *context_of(const struct noise *n, const struct recipient *to)
+{
+    const struct group *group = group_of(n, to);
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "lang", to->lang);
     cJSON_AddStringToObject(o, "zone", to->zone);
-    cJSON_AddNumberToObject(o, "group", to->group);
+    if (group)
+        cJSON_AddStringToObject(o, "group", group->title);
     char *text = cJSON_PrintUnformatted(o), *copy = xstrdup(text);
     cJSON_free(text);
     cJSON_Delete(o);
@@ -554,7 +566,7 @@ struct store_noise *noise_of(const struct noise *n, const struct noise_rule *r, 
     g.out->shadow = r->shadow;
     if (quiet_ms || r->max_age_ms || r->digest_ms || r->storm.count || has_budgets(&g)) {
         add_merges(&g, quiet_ms);
-        g.out->context = context_of(m->to);
+        g.out->context = context_of(n, m->to);
     }
     return g.out;
 }

@@ -399,6 +399,24 @@ def test_a_digest_whose_rule_is_gone_rings_all_the_same(world):
     assert world.texts(1) == ["lorem: 2 messages since 12:00. Latest: m 1"]
 
 
+def test_a_digest_keeps_to_its_recipients_block_in_another_configuration(world):
+    staff = f'recipients "staff" {{ to = {{ "{NUMBER}" }} quiet_hours = {{ "22:00-07:00" }} }}\n'
+    others = f'recipients "{{}}" {{{{ to = {{{{ "{OTHER}" }}}} }}}}\n'
+    one = world.start(rule(more="digest = 2h", to="staff"), at="2026-11-27 19:30", more=staff)
+    world.say(2)
+    world.wait_noise({"digest": 2})
+    # Its place in the file is another one, and the quiet hours begin earlier.
+    one.write(world.line.config(rules=rule(more="digest = 2h", to="staff"), more=others.format("a") + others.format("b") +
+                                staff.replace("22:00", "21:00")))
+    one.cli("reload")
+    world.clock.set("2026-11-27 21:31")
+    world.kill_dispatcher()
+    assert len(world.jobs("held")) == 1
+    world.clock.set("2026-11-28 07:01")
+    world.kill_dispatcher()
+    assert world.texts(1) == ["lorem: 2 messages since 19:30. Latest: m 1"]
+
+
 def test_a_digest_of_somebody_who_opts_out(world):
     one = world.start(rule(more="digest = 15m"), at="2026-11-27 12:00")
     world.say(2)
