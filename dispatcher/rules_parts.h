@@ -73,10 +73,6 @@ bool rules_item_identifies(const struct event_type *type);
 /* ---- rules_digest.c ---- */
 void rules_own_messages(struct rules *r);
 
-/* ---- rules_noise.c ---- */
-/* A message took a budget past its mark. */
-void rules_warn_budget(struct rules *r, const struct store_gate *gate);
-
 /* ---- rules_index.c ---- */
 /* Finds the rules that an event can match: each has a key, a path and the values it may have there, chosen so
  * that few rules share it; or a key for each side of an ||; or none, and is tried for every event. */
