@@ -547,6 +547,7 @@ static cJSON *rule_status(const struct rule *rule)
     cJSON_AddStringToObject(o, "name", rule->name);
     cJSON_AddBoolToObject(o, "enabled", rule->enabled);
     cJSON_AddNumberToObject(o, "recipients", (double)audience_fixed(rule->to));
+    cJSON_AddBoolToObject(o, "expressions", audience_has_expressions(rule->to));
     cJSON_AddNumberToObject(o, "matched", (double)rule->matched);
     cJSON_AddNumberToObject(o, "jobs", (double)rule->jobs);
     cJSON_AddNumberToObject(o, "errors", (double)rule->failed);

@@ -83,6 +83,12 @@ static const char *const texts[SQL_COUNT] = {
                          " (SELECT row FROM events ORDER BY row LIMIT ?1) AND decided_ms < ?2",
     [SQL_PURGE_DELETIONS] = "DELETE FROM deletions WHERE row IN"
                             " (SELECT row FROM deletions ORDER BY row LIMIT ?1) AND at_ms < ?2",
+    [SQL_ATTEMPTS_ADD] = "INSERT INTO attempts(row, boot, boot_ms, at_ms, list) VALUES(?5, ?1, ?2, ?3, ?4)"
+                         " ON CONFLICT DO NOTHING",
+    [SQL_ATTEMPTS_ALL] = "SELECT boot, boot_ms, at_ms, list FROM attempts ORDER BY row DESC",
+    [SQL_ATTEMPTS_PURGE] =
+        "DELETE FROM attempts WHERE row IN (SELECT row FROM attempts ORDER BY row LIMIT ?1)"
+        " AND ((boot = ?2 AND boot_ms < ?3) OR (boot <> ?2 AND at_ms < ?4))",
     [SQL_PURGE_COUNTERS] = "DELETE FROM counters WHERE key > ?1 AND key <= ?2 AND ends_ms < ?3",
     [SQL_PURGE_COUNTERS_NEXT] = "SELECT max(key) FROM"
                                 " (SELECT key FROM counters WHERE key > ?1 ORDER BY key LIMIT ?2)",
