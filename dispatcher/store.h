@@ -104,7 +104,7 @@ struct store_noise {
     bool shadow;                      /* everything but the sending; keys differ from those of live rules */
     struct store_merge merge;         /* joined if no window refuses, before any rate is asked */
     struct store_merge storm, budget; /* joined where a gate that merges refuses */
-    char *context; /* JSON for the digest's closing: {"lang","zone","user","group"}; NULL: nothing to say */
+    char *context; /* JSON for the digest's closing: {"lang","zone","group"}; NULL: nothing to say */
     /* result, valid once the unit is complete */
     enum store_why why;    /* WHY_NOTHING: it rings */
     bool counted_only;     /* no row: beyond the number of suppressed jobs kept per rule and hour */

@@ -120,9 +120,10 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_PARENT_ADD] = "INSERT INTO parents VALUES(?1, ?2) ON CONFLICT DO NOTHING",
     [SQL_PARENT_LIST] = "SELECT row, event FROM parents WHERE row > ?1 ORDER BY row LIMIT ?2",
     [SQL_PARENT_DROP] = "DELETE FROM parents WHERE row = ?1",
-    [SQL_PARENT_EXPIRED] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE row IN (SELECT row FROM parents)"
-                           " AND state = 2 AND (state < 3 OR state > 7) AND expires_ms > 0"
-                           " AND expires_ms <= ?1 LIMIT ?2",
+    [SQL_PARENT_EXPIRED] =
+        "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE row IN (SELECT row FROM parents)"
+        " AND state = 2 AND (state < 3 OR state > 7) AND expires_ms > 0"
+        " AND expires_ms <= ?1 LIMIT ?2",
     [SQL_SAVE] = "SAVEPOINT try",
     [SQL_SAVE_BACK] = "ROLLBACK TO try",
     [SQL_SAVE_END] = "RELEASE try",

@@ -399,6 +399,24 @@ def test_a_digest_whose_rule_is_gone_rings_all_the_same(world):
     assert world.texts(1) == ["lorem: 2 messages since 12:00. Latest: m 1"]
 
 
+def test_a_digest_keeps_to_its_recipients_block_in_another_configuration(world):
+    staff = f'recipients "staff" {{ to = {{ "{NUMBER}" }} quiet_hours = {{ "22:00-07:00" }} }}\n'
+    others = f'recipients "{{}}" {{{{ to = {{{{ "{OTHER}" }}}} }}}}\n'
+    one = world.start(rule(more="digest = 2h", to="staff"), at="2026-11-27 19:30", more=staff)
+    world.say(2)
+    world.wait_noise({"digest": 2})
+    # Its place in the file is another one, and the quiet hours begin earlier.
+    one.write(world.line.config(rules=rule(more="digest = 2h", to="staff"), more=others.format("a") + others.format("b") +
+                                staff.replace("22:00", "21:00")))
+    one.cli("reload")
+    world.clock.set("2026-11-27 21:31")
+    world.kill_dispatcher()
+    assert len(world.jobs("held")) == 1
+    world.clock.set("2026-11-28 07:01")
+    world.kill_dispatcher()
+    assert world.texts(1) == ["lorem: 2 messages since 19:30. Latest: m 1"]
+
+
 def test_a_digest_of_somebody_who_opts_out(world):
     one = world.start(rule(more="digest = 15m"), at="2026-11-27 12:00")
     world.say(2)
@@ -460,9 +478,13 @@ def test_a_budget_warns_then_collects_then_leaves_the_critical(world):
     world.say(1)
     until("the warning", lambda: one.status()["budget_warnings"])
     warning = one.status()["budget_warnings"][0]
-    assert warning["used"] == 5 and warning["limit"] == 10 and "the rule" in warning["budget"]
+    assert warning["used"] == 5 and warning["limit"] == 10 and warning["budget"].startswith("messages a day, rule lorem, ")
     one.wait_log("a budget is nearly spent")
-    world.say(10)
+    assert "50% of a budget is spent: messages a day, rule lorem" in one.cli("status").stdout
+    world.kill_dispatcher()
+    world.say(1)
+    until("the warning again", lambda: [w["used"] for w in one.status()["budget_warnings"]] == [6])
+    world.say(9)
     world.wait_noise({"rings": 7, "budget": 8})
     world.wait_noise({"rings": 15}, "alarm")
     world.clock.forward(3601)
@@ -499,7 +521,7 @@ def test_budgets_of_money_and_of_people(world):
     world.wait_noise({"rings": 1, "budget": 2}, "money")
     world.wait_noise({"rings": 4, "budget": 2}, "people")
     assert {job["reason"] for job in world.jobs("suppressed")} == {
-        "budget: money a day, the rule, 2026-11-30", "budget: messages a month, one person, 2026-11"}
+        "budget: money a day, rule money, 2026-11-30", "budget: messages a month, one person, 2026-11"}
     row = [r for r in one.status()["noise"] if r["rule"] == "money" and r["why"] == "rings"][0]
     assert row["parts"] == 2 and row["price"] == pytest.approx(0.2)
     world.kill_dispatcher()

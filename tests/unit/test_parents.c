@@ -247,6 +247,8 @@ static void not_now_is_asked_again_later(void **state)
     begin(&w);
     w.busy = true;
     commit(&w, 1, true);
+    while (w.asked == 0)
+        event_base_loop(loop_base(), EVLOOP_ONCE);
     assert_int_equal(w.asked, 1);
     answer(&w, "t1");
     w.busy = false;
