@@ -14,6 +14,7 @@
 enum {
     COMMIT_EVERY = 2000, /* decided events */
     CACHE_KIB = 65536,
+    CONTAINERS_MAX = 100000, /* whose members are remembered */
     WORDS_MAX = 200,
 };
 
@@ -31,6 +32,7 @@ struct engine {
     int64_t now_ms;
     int64_t due_ms; /* of the next digest; -1: none */
     struct silences *silences;
+    struct members *members; /* of containers that the events name */
     engine_fn *fn;
     void *arg;
     char *bridge;
@@ -124,6 +126,15 @@ static void tell(struct engine *e, struct engine_outcome *o)
     e->fn(e->arg, o);
 }
 
+/* Somebody is missing because no event has told of the members. */
+static bool is_without_members(struct engine *e, const struct event *event, const struct store_job *j)
+{
+    struct members_list found;
+    const struct rule *rule = e->members && event->container.data ? rules_find(e->rules, j->rule) : NULL;
+    return rule && audience_wants_members(rule->to) &&
+           members_find(e->members, event->bridge, event->container, &found) != MEMBERS_KNOWN;
+}
+
 static void tell_job(struct engine *e, const struct event *event, const struct store_job *j)
 {
     static const enum engine_fate fates[JOB_STATES] = {
@@ -142,6 +153,7 @@ static void tell_job(struct engine *e, const struct event *event, const struct s
                                             : WHY_NOTHING,
         .count = 1,
     };
+    e->counts.no_members += o.why == WHY_UNKNOWN && is_without_members(e, event, j);
     if (o.fate == ENGINE_SENT && j->due_ms > o.at_ms)
         o.at_ms = j->due_ms;
     tell(e, &o);
@@ -239,11 +251,26 @@ static int run(struct engine *e, const struct event *event, struct batch *b)
     return look(e);
 }
 
+/* Nobody can be asked for members here: those of containers that no event has told of are none. */
+static void learn_members(struct engine *e, const struct event *event)
+{
+    struct members_list found;
+    members_see(e->members, event);
+    if (!event->container.data ||
+        members_find(e->members, event->bridge, event->container, &found) != MEMBERS_TO_ASK)
+        return;
+    const struct wire_members none = {
+        .container = event->container, .outcome = WIRE_MEMBERS_NONE, .version = -1};
+    members_learn(e->members, bridge_of(e, event), &none);
+}
+
 static int decide(struct engine *e, const struct event *event, bool try_only)
 {
     struct batch *b = batch_new(NULL, NULL, NULL, 0, -1, bridge_of(e, event));
     int rc = 0;
     e->counts.events++;
+    if (e->members)
+        learn_members(e, event);
     batch_add_event(b, event, e->rules, &e->db.identity, e->now_ms);
     if (b->intake.count) {
         b->intake.decisions[0].try_only = try_only;
@@ -253,6 +280,7 @@ static int decide(struct engine *e, const struct event *event, bool try_only)
         if (rc == 0 && ++e->decided >= COMMIT_EVERY)
             rc = commit(e);
     }
+    members_see_off(e->members, event);
     batch_free(&b);
     return rc;
 }
@@ -342,6 +370,18 @@ int64_t engine_now_ms(const struct engine *e)
 
 /* ---- life ---- */
 
+static void use_members(struct engine *e)
+{
+    bool wanted = false;
+    for (size_t i = 0; i < e->rules->count; i++)
+        wanted = wanted || audience_wants_members(e->rules->list[i].to);
+    rules_silences(e->rules, e->silences);
+    if (!wanted)
+        return;
+    e->members = members_new(CONTAINERS_MAX);
+    rules_use_members(e->rules, e->members);
+}
+
 struct engine *engine_new(const struct slice *slice, engine_fn *fn, void *arg, struct faults *faults)
 {
     static char installation[] = "replay";
@@ -355,7 +395,7 @@ struct engine *engine_new(const struct slice *slice, engine_fn *fn, void *arg, s
     e->rules = rules_new(slice, faults);
     e->silences = silences_new(NULL);
     if (e->rules)
-        rules_silences(e->rules, e->silences);
+        use_members(e);
     if (!e->rules || open_store(e, faults))
         engine_free(&e);
     return e;
@@ -373,6 +413,7 @@ void engine_free(struct engine **p)
         store_db_close(&e->db);
     rules_free(&e->rules);
     silences_free(&e->silences);
+    members_free(&e->members);
     free(e->options.path);
     free(e->bridge);
     free(e);

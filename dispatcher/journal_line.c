@@ -56,10 +56,9 @@ static void print_special(const char **at, const char *end, struct buf *out)
     ++*at;
 }
 
-static void print_string(const char *s, size_t len, struct buf *out)
+static void print_escaped(const char *s, size_t len, struct buf *out)
 {
     const char *end = s + len;
-    buf_addc(out, '"');
     while (s < end) {
         size_t n = plain_length(s, (size_t)(end - s));
         buf_add(out, s, n);
@@ -67,7 +66,20 @@ static void print_string(const char *s, size_t len, struct buf *out)
         if (s < end)
             print_special(&s, end, out);
     }
-    buf_addc(out, '"');
+}
+
+/* A string and the COLON behind it, if it is a name. Nearly all are plain and go in one piece. */
+static void print_string(const char *s, size_t len, bool colon, struct buf *out)
+{
+    size_t plain = plain_length(s, len);
+    char *to = buf_reserve(out, plain + 3);
+    if (!to)
+        return;
+    *to = '"';
+    memcpy(to + 1, s, plain);
+    out->len += plain + 1;
+    print_escaped(s + plain, len - plain, out);
+    buf_add(out, "\":", colon ? 2 : 1);
 }
 
 static void print_integer(int64_t v, struct buf *out)
@@ -112,10 +124,9 @@ static void print_map(const msgpack_object_map *m, unsigned depth, struct buf *o
         if (i)
             buf_addc(out, ',');
         if (key->type == MSGPACK_OBJECT_STR)
-            print_string(key->via.str.ptr, key->via.str.size, out);
+            print_string(key->via.str.ptr, key->via.str.size, true, out);
         else
-            buf_adds(out, "\"\"");
-        buf_addc(out, ':');
+            buf_adds(out, "\"\":");
         print_value(&m->ptr[i].val, depth, out);
     }
     buf_addc(out, '}');
@@ -141,10 +152,10 @@ static void print_value(const msgpack_object *o, unsigned depth, struct buf *out
         print_double(o->via.f64, out);
         break;
     case MSGPACK_OBJECT_STR:
-        print_string(o->via.str.ptr, o->via.str.size, out);
+        print_string(o->via.str.ptr, o->via.str.size, false, out);
         break;
     case MSGPACK_OBJECT_BIN:
-        print_string(o->via.bin.ptr, o->via.bin.size, out);
+        print_string(o->via.bin.ptr, o->via.bin.size, false, out);
         break;
     case MSGPACK_OBJECT_ARRAY:
         print_array(&o->via.array, depth + 1, out);
@@ -169,10 +180,9 @@ static void print_text_member(const char *name, struct msg_str value, struct buf
 {
     if (!value.data)
         return;
-    buf_adds(out, ",\"");
-    buf_adds(out, name);
-    buf_adds(out, "\":");
-    print_string(value.data, value.len, out);
+    buf_addc(out, ',');
+    print_string(name, strlen(name), true, out);
+    print_string(value.data, value.len, false, out);
 }
 
 static void print_header(const struct event *e, struct buf *out)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/buf.h"
 #include "core/str.h"
 #include "dispatcher/expr/time.h"
 #include "dispatcher/journal_line.h"
@@ -381,21 +382,26 @@ static void read_test(struct reading *r, const cJSON *object)
 
 static char *read_file(const char *file, size_t *len, struct faults *faults)
 {
+    enum { CHUNK = 65536 };
     FILE *f = fopen(file, "re");
-    char *text = f ? xmalloc(RULETEST_FILE_MAX + 2) : NULL;
-    *len = f ? fread(text, 1, RULETEST_FILE_MAX + 1, f) : 0;
+    struct buf in;
+    size_t n = 1;
+    buf_init(&in, RULETEST_FILE_MAX);
+    while (f && n > 0) {
+        char *to = buf_reserve(&in, CHUNK);
+        n = to ? fread(to, 1, CHUNK, f) : 0;
+        in.len += n;
+    }
     bool bad = !f || ferror(f);
     if (bad)
         faults_add(faults, file, 0, "cannot be read: %s", strerror(errno));
-    else if (*len > RULETEST_FILE_MAX)
+    else if (in.failed)
         faults_add(faults, file, 0, "is larger than 16 MiB");
     if (f)
         fclose(f);
-    if (bad || *len > RULETEST_FILE_MAX) {
-        free(text);
-        return NULL;
-    }
-    text[*len] = '\0';
+    *len = in.len;
+    char *text = bad || in.failed ? NULL : xstrndup(buf_cstr(&in), in.len);
+    buf_free(&in);
     return text;
 }
 
