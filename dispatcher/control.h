@@ -20,7 +20,7 @@ struct control {
     struct queue *queue;
     struct intake *intake;
     struct journal *journal; /* NULL: none is kept */
-    bool leaving; /* what changes something is refused */
+    bool leaving;            /* what changes something is refused */
 };
 
 /* Answers request ID by role_reply. CONTROL stays alive until every answer was given. */

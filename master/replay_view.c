@@ -40,8 +40,12 @@ static const struct {
     const char *what, *mark;
     enum text_colour colour;
 } kinds[] = {
-    {"sent", "sent", TEXT_GREEN},         {"merged", "merged", TEXT_DIM}, {"suppressed", "suppressed", TEXT_DIM},
-    {"cancelled", "cancelled", TEXT_DIM}, {"added", "+", TEXT_GREEN},     {"vanished", "-", TEXT_RED},
+    {"sent", "sent", TEXT_GREEN},
+    {"merged", "merged", TEXT_DIM},
+    {"suppressed", "suppressed", TEXT_DIM},
+    {"cancelled", "cancelled", TEXT_DIM},
+    {"added", "+", TEXT_GREEN},
+    {"vanished", "-", TEXT_RED},
     {"changed", "~", TEXT_YELLOW},
 };
 
