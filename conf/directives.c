@@ -105,7 +105,7 @@ static const struct directive bridge_directives[] = {
 
 static const struct directive recipients_directives[] = {
     {"to", CONF_RECIPIENTS, REQ, D, 0, 0, NULL, NULL,
-     "Phone numbers, in quotes and with a plus, and names of other recipients blocks.",
+     "Phone numbers in quotes, names of other recipients blocks, and expressions that give people.",
      "{ \"+48500500500\", \"+48500500501\" }"},
     {"language", CONF_NAME, 0, D, 2, 16, NULL, NULL,
      "Language of these people, unless the directory knows better.", "pl"},
@@ -134,14 +134,13 @@ static const struct directive recipients_directives[] = {
 static const struct directive directory_directives[] = {
     {"file", CONF_PATH, ENV, D, 0, 0, NULL, NULL,
      "CSV file with a head line, or SQLite file with a table `people`: user_id, number, language, zone, "
-     "tags. "
-     "Read again when it changes.",
+     "tags. Read again when it changes; a file with a fault changes nothing.",
      "\"/etc/bridgebell/people.csv\""},
 };
 
 static const struct directive numbers_directives[] = {
     {"default_country", CONF_TEXT, 0, D, 2, 8, NULL, NULL,
-     "Country code of numbers that are written without one.", "\"+48\""},
+     "Country code of numbers in `to` and in the directory that are written without one.", "\"+48\""},
     {"allowed", CONF_TEXTS, 0, D, 2, 16, NULL, NULL,
      "Prefixes that numbers must have. Numbers that come out of events are used only where this list has "
      "their prefix.",
@@ -179,7 +178,10 @@ static const struct directive rule_directives[] = {
      "Condition on an event. Regular expressions are written in single-quoted values.",
      "\"channel == 'thread' && type == 'threadNewMessage'\""},
     {"to", CONF_RECIPIENTS, REQ, D, 0, 0, NULL, NULL,
-     "Who is rung: names of recipients blocks, and phone numbers in quotes.", "{ oncall, \"+48500500500\" }"},
+     "Who is rung: names of recipients blocks, phone numbers in quotes, and expressions that give people, "
+     "such as "
+     "`\"others()\"` or `author`.",
+     "{ oncall, \"+48500500500\" }"},
     {"message", CONF_TEMPLATE, REQ, D, 1, 10 * KIB, NULL, NULL,
      "Text of the message; `{{ … }}` inserts from the event.",
      "\"New message in thread {{ data.threadId }}\""},

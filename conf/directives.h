@@ -24,7 +24,7 @@ enum conf_kind {
     CONF_WORDS,       /* a list of `words` */
     CONF_TEXTS,       /* a list of texts */
     CONF_TEMPLATES,   /* a list of CONF_TEMPLATE */
-    CONF_RECIPIENTS,  /* a list of phone numbers and names of recipients blocks */
+    CONF_RECIPIENTS,  /* a list of phone numbers, names of recipients blocks and expressions */
     CONF_SWITCH,
     CONF_NUMBER,
     CONF_DURATION, /* min and max in milliseconds */

@@ -15,13 +15,14 @@
 #include "dispatcher/directory_parts.h"
 
 /* How a file shows that it was changed. SQLite may write beside the file first. */
+struct file_stamp {
+    bool there;
+    ino_t inode;
+    off_t size;
+    struct timespec changed;
+};
 struct stamp {
-    struct {
-        bool there;
-        ino_t inode;
-        off_t size;
-        struct timespec changed;
-    } file, log;
+    struct file_stamp file, log;
 };
 
 struct directory {
@@ -38,15 +39,21 @@ struct directory {
 
 /* ---- looking ---- */
 
+static bool same_file(const struct file_stamp *a, const struct file_stamp *b)
+{
+    return a->there == b->there && a->inode == b->inode && a->size == b->size &&
+           a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
 static bool same(const struct stamp *a, const struct stamp *b)
 {
-    return memcmp(a, b, sizeof *a) == 0;
+    return same_file(&a->file, &b->file) && same_file(&a->log, &b->log);
 }
 
 static void look(const struct directory *d, struct stamp *out)
 {
     struct stat st;
-    memset(out, 0, sizeof *out); /* padding too, for `same` */
+    memset(out, 0, sizeof *out);
     if (stat(d->path, &st) == 0) {
         out->file.there = true;
         out->file.inode = st.st_ino;

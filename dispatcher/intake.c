@@ -30,6 +30,7 @@ enum {
     HOLD_FAST_MS = 1000, /* while they work off hundreds in that time */
     HOLD_LOOK_MS = 1,
     CONTAINERS_MAX = 10000, /* whose members are known at a time */
+    WAITING_MAX = 1000000,  /* what waits for members, in memory: see parents.h */
     REFRESH_MS = 2000,      /* between two looks at the directory's file */
 };
 
@@ -618,7 +619,7 @@ struct intake *intake_new(const char *endpoint, const struct slice *slice, struc
     in->hold = loop_timer_new(look_again, in);
     in->members = members_new(CONTAINERS_MAX);
     rules_use_members(rules, in->members);
-    in->parents = parents_new(store, rules, in->members, &parents_ops, in);
+    in->parents = parents_new(store, rules, in->members, WAITING_MAX, &parents_ops, in);
     in->refresh = loop_timer_new(on_refresh, in);
     loop_timer_start(in->refresh, REFRESH_MS);
     in->links = link_server_new(endpoint, &ops, in);

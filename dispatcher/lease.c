@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "dispatcher/number_limit.h"
 
 enum { BUCKETS_MIN = 256 };
 
@@ -55,6 +56,7 @@ struct lease *lease_new(const struct store_job *job)
     l->priority = job->priority <= PRIORITY_BULK ? job->priority : PRIORITY_BULK;
     l->rule = xstrdup(job->rule ? job->rule : "");
     l->number = xstrdup(job->number);
+    l->number_key = number_limit_key(job->provider, job->number);
     l->from = dup_or_null(job->from);
     l->text = xstrdup(job->text);
     l->event_ms = job->event_ms;

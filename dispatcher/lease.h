@@ -29,7 +29,8 @@ struct lease {
     bool lost;
     enum job_priority priority;
     char *rule, *number;
-    char *from, *text; /* NULL once granted; FROM may be NULL before */
+    uint64_t number_key; /* number_limit_key */
+    char *from, *text;   /* NULL once granted; FROM may be NULL before */
     int64_t event_ms, created_ms, expires_ms;
     uint64_t received_ns; /* of the event at the listener, monotonic; 0: not known */
     uint64_t granted_ms;  /* boot-time clock */

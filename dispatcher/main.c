@@ -17,6 +17,7 @@
 #include "dispatcher/digests.h"
 #include "dispatcher/door.h"
 #include "dispatcher/senders.h"
+#include "dispatcher/share.h"
 #include "dispatcher/tool.h"
 #include "proto/role.h"
 
@@ -37,6 +38,8 @@ static void validate(const struct slice *slice, const char *instance, struct fau
     (void)instance;
     struct rules *rules = rules_new(slice, faults);
     rules_free(&rules);
+    uint32_t weights[SHARES];
+    share_weights(slice, weights, faults);
     if (slice_count(slice, "provider") == 0)
         faults_add(faults, "", 0, "no provider: add a block provider \"smsapi\" { … }");
     const struct slice_block *b = slice_find(slice, "dispatcher", NULL);
@@ -167,6 +170,8 @@ static int start(const struct slice *slice, const char *instance, bool has_door,
     p->slice = slice;
     p->rules = rules_new(slice, faults);
     size_t faults_before = faults->count;
+    uint32_t weights[SHARES];
+    share_weights(slice, weights, faults);
     p->journal = journal_new(slice, faults);
     dispatcher.has_door = has_door;
     return p->rules && faults->count == faults_before ? open_store(faults) : -1;

@@ -109,6 +109,12 @@ const struct expr_template *message_pick(const struct message *m, const char *la
     return m->plain;
 }
 
+const char *message_lang(const struct message *m, const struct expr_template *t, const char *lang,
+                         const char *plain_lang)
+{
+    return t == m->plain ? plain_lang : lang;
+}
+
 static bool is_blank(char c)
 {
     return isspace((unsigned char)c);

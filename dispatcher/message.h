@@ -36,6 +36,9 @@ void message_free(struct message *m);
 bool message_given(const struct message *m);
 /* The template for a language: that of "pt-BR", else of "pt", else the plain one. */
 const struct expr_template *message_pick(const struct message *m, const char *lang);
+/* The language that a template of M is written in: LANG if it is a translation, else PLAIN_LANG. */
+const char *message_lang(const struct message *m, const struct expr_template *t, const char *lang,
+                         const char *plain_lang);
 
 struct message_text {
     char text[SMS_FITTED_SIZE(WIRE_TEXT_MAX)];

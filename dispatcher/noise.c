@@ -42,6 +42,7 @@ static const struct {
 };
 
 struct group {
+    const char *title;
     struct quiet *quiet;
     struct rates throttle;
     struct budgets budgets;
@@ -130,6 +131,7 @@ static void load_groups(struct noise *n, const struct slice *slice, struct fault
     n->groups = xcalloc(slice_count(slice, "recipients") + 1, sizeof *n->groups);
     for (const struct slice_block *b = NULL; (b = slice_next(slice, "recipients", b));) {
         struct group *g = &n->groups[n->groups_count++];
+        g->title = b->title;
         g->quiet = quiet_new(b, faults);
         read_rates(b, "throttle", &g->throttle);
         read_budgets(b, &g->budgets);
@@ -400,7 +402,10 @@ static void add_budget(struct gates *g, const struct budgets *b, size_t kind, co
     gate->digest_percent = g->n->digest_at;
     gate->critical = g->r && g->r->priority == PRIORITY_CRITICAL;
     gate->merges = !g->closing;
-    snprintf(gate->name, sizeof gate->name, "%s, %s %s", budget_kinds[kind].name, whose, period);
+    /* Which rule is no secret; whose number is. */
+    bool of_rule = g->r && b == &g->r->budgets;
+    snprintf(gate->name, sizeof gate->name, "%s, %s%.40s, %s", budget_kinds[kind].name, whose,
+             of_rule ? owner : "", period);
     struct words w = key_of(g->r, "budget");
     add_word(&w, whose);
     add_word(&w, owner);
@@ -415,9 +420,9 @@ static void add_budgets(struct gates *g, const struct group *group)
     const struct budgets *rule = g->r ? &g->r->budgets : &none;
     const struct budgets *person = group ? &group->budgets : &none;
     for (size_t i = 0; i < BUDGETS; i++) {
-        add_budget(g, rule, i, "the rule,", g->m->rule);
-        add_budget(g, person, i, "one person,", g->m->to->number);
-        add_budget(g, &g->n->budgets, i, "in all,", "");
+        add_budget(g, rule, i, "rule ", g->m->rule);
+        add_budget(g, person, i, "one person", g->m->to->number);
+        add_budget(g, &g->n->budgets, i, "in all", "");
     }
 }
 
@@ -512,13 +517,23 @@ static void add_merges(struct gates *g, int64_t quiet_ms)
     set_merge(g, &out->budget, WHY_BUDGET, &w, g->m->now_ms + g->n->budget_digest_ms);
 }
 
-/* What the closing has to know of the person. */
-static char *context_of(const struct recipient *to)
+int noise_group(const struct noise *n, const char *title)
 {
+    for (size_t i = 0; title && i < n->groups_count; i++)
+        if (strcmp(n->groups[i].title, title) == 0)
+            return (int)i;
+    return RECIPIENTS_NO_GROUP;
+}
+
+/* What the closing has to know of the person; by name, because another configuration may close it. */
+static char *context_of(const struct noise *n, const struct recipient *to)
+{
+    const struct group *group = group_of(n, to);
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "lang", to->lang);
     cJSON_AddStringToObject(o, "zone", to->zone);
-    cJSON_AddNumberToObject(o, "group", to->group);
+    if (group)
+        cJSON_AddStringToObject(o, "group", group->title);
     char *text = cJSON_PrintUnformatted(o), *copy = xstrdup(text);
     cJSON_free(text);
     cJSON_Delete(o);
@@ -551,7 +566,7 @@ struct store_noise *noise_of(const struct noise *n, const struct noise_rule *r, 
     g.out->shadow = r->shadow;
     if (quiet_ms || r->max_age_ms || r->digest_ms || r->storm.count || has_budgets(&g)) {
         add_merges(&g, quiet_ms);
-        g.out->context = context_of(m->to);
+        g.out->context = context_of(n, m->to);
     }
     return g.out;
 }

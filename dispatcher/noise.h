@@ -46,6 +46,8 @@ struct store_noise *noise_of(const struct noise *n, const struct noise_rule *r, 
 /* The same for the message of a digest: rates and budgets only. R is NULL where the rule is gone. */
 struct store_noise *noise_of_digest(const struct noise *n, const struct noise_rule *r,
                                     const struct noise_message *m);
+/* The index of the recipients block TITLE, RECIPIENTS_NO_GROUP if there is none. */
+int noise_group(const struct noise *n, const char *title);
 /* Suppressed for a reason that is known beforehand. */
 struct store_noise *noise_refused(enum store_why why);
 

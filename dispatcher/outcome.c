@@ -217,6 +217,7 @@ static void act_retry_free(struct outcome_decision *out, const struct outcome_fa
 static void act_later(struct outcome_decision *out, const struct outcome_facts *f)
 {
     free_idx(out);
+    out->number_blocked_ms = NUMBER_LIMIT_MS;
     again(out, f, STEP_RETRY, NUMBER_LIMIT_MS + (int64_t)(f->dice * NUMBER_LIMIT_SPREAD_MS));
 }
 

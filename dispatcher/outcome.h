@@ -50,6 +50,7 @@ struct outcome_decision {
     bool pinned, inferred;
     bool collision; /* the provider knows the idx of a first attempt */
     int64_t due_in_ms;
+    int64_t number_blocked_ms; /* nothing is to go to this number for so long; 0: it may */
     enum outcome_line line;
     char reason[OUTCOME_REASON_MAX]; /* "": nothing to say */
 };

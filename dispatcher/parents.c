@@ -12,9 +12,9 @@
 
 enum {
     SLOTS = 4096,
-    ROWS_MAX = 50000, /* in memory; the rest is in the store alone */
-    WORKS_MAX = 32,   /* parents on their way at once */
-    PAGE = 100,       /* read at once */
+    PLACE_LOAD = 20, /* of a container, where a row is 1 */
+    WORKS_MAX = 32,  /* parents on their way at once */
+    PAGE = 100,      /* read at once */
     TICK_MS = 200,
     PAUSE_MIN_MS = 2000,
     PAUSE_MAX_MS = 60000,
@@ -63,7 +63,7 @@ struct parents {
     struct msg_in in;
     struct place *slots[SLOTS];
     struct place *first;
-    size_t places, rows;
+    size_t places, rows, load_max;
     struct line *lines;
     size_t lines_count;
     struct work *again;
@@ -81,6 +81,11 @@ struct parents {
 };
 
 static void pump(struct parents *p);
+
+static size_t load_of(const struct parents *p)
+{
+    return p->rows + PLACE_LOAD * p->places;
+}
 
 /* ---- places ---- */
 
@@ -224,7 +229,7 @@ static void take_packed(struct parents *p, int64_t row, const void *packed, size
 
 void parents_add(struct parents *p, int64_t row, const void *packed, size_t len)
 {
-    if (!p->behind && p->rows >= ROWS_MAX)
+    if (!p->behind && load_of(p) >= p->load_max)
         p->behind = true;
     if (p->behind) {
         p->missed = true;
@@ -294,7 +299,7 @@ static void on_page(struct store_unit *unit, enum store_status status)
 
 static void read_page(struct parents *p)
 {
-    if (!p->behind || p->reading || p->rows >= ROWS_MAX / 2)
+    if (!p->behind || p->reading || load_of(p) > p->load_max / 2)
         return;
     p->reading = true;
     p->missed = false;
@@ -463,12 +468,13 @@ static void on_tick(void *arg)
 }
 
 struct parents *parents_new(struct store *store, struct rules *rules, struct members *members,
-                            const struct parents_ops *ops, void *arg)
+                            size_t load_max, const struct parents_ops *ops, void *arg)
 {
     struct parents *p = xcalloc(1, sizeof *p);
     p->store = store;
     p->rules = rules;
     p->members = members;
+    p->load_max = load_max;
     p->ops = ops;
     p->arg = arg;
     p->behind = true;

@@ -26,9 +26,10 @@ struct parents_ops {
     void (*inserted)(void *arg, const struct store_job *jobs, size_t count);
 };
 
-/* Reads at once what waits in the store. All that is given must outlive it. */
+/* Reads at once what waits in the store. About ROWS_MAX of it is kept in mind at a time. All that is given
+ * must outlive it. */
 struct parents *parents_new(struct store *store, struct rules *rules, struct members *members,
-                            const struct parents_ops *ops, void *arg);
+                            size_t load_max, const struct parents_ops *ops, void *arg);
 /* After store_finish, or once idle. */
 void parents_free(struct parents **p);
 

@@ -38,21 +38,32 @@ void queue_wake(struct queue *q)
 
 void queue_stir(struct lane *lane, uint64_t due_ms, enum job_priority priority)
 {
-    if (due_ms < lane->due_ms)
-        lane->due_ms = due_ms;
-    if (priority < lane->backlog_top)
-        lane->backlog_top = priority;
-    if (due_ms < lane->stirred_ms)
-        lane->stirred_ms = due_ms;
-    if (priority < lane->stirred_top)
-        lane->stirred_top = priority;
+    struct lane_class *c = &lane->classes[priority <= PRIORITY_BULK ? priority : PRIORITY_BULK];
+    if (due_ms < c->due_ms)
+        c->due_ms = due_ms;
+    if (due_ms < c->stirred_ms)
+        c->stirred_ms = due_ms;
+}
+
+bool queue_waits(const struct lane *lane, int priority, uint64_t now_ms)
+{
+    return lane->classes[priority].due_ms <= now_ms;
+}
+
+size_t queue_promised(const struct lane *lane)
+{
+    size_t promised = 0;
+    for (int i = 0; i < PRIORITIES; i++)
+        promised += lane->classes[i].promised;
+    return promised;
 }
 
 void queue_kick(struct queue *q)
 {
     uint64_t now_ms = clock_boot_ms();
     for (size_t i = 0; i < q->lanes_count; i++)
-        queue_stir(&q->lanes[i], now_ms, PRIORITY_CRITICAL);
+        for (int p = PRIORITY_CRITICAL; p <= PRIORITY_BULK; p++)
+            queue_stir(&q->lanes[i], now_ms, (enum job_priority)p);
     queue_wake(q);
 }
 
@@ -102,10 +113,12 @@ static void return_stale(struct lane *lane, uint64_t now_ms)
 {
     bool all = lane->queue->draining || !line_is_open(&lane->line);
     struct request *r;
-    while ((r = ready_first(&lane->ready)) && (all || now_ms - r->since_ms > QUEUE_READY_WAIT_MS)) {
-        ready_take(&lane->ready, r);
-        queue_give_back(lane, r, all ? "the line closed before it left" : "no sender was free");
-    }
+    for (int p = PRIORITY_CRITICAL; p <= PRIORITY_BULK; p++)
+        while ((r = ready_first(&lane->ready, (enum job_priority)p)) &&
+               (all || now_ms - r->since_ms > QUEUE_READY_WAIT_MS)) {
+            ready_take(&lane->ready, r);
+            queue_give_back(lane, r, all ? "the line closed before it left" : "no sender was free");
+        }
 }
 
 enum { PASS_MAX_US = 1000000, PASS_MIN_US = 200, OVERDUE_US = 50000 };
@@ -113,6 +126,25 @@ enum { PASS_MAX_US = 1000000, PASS_MIN_US = 200, OVERDUE_US = 50000 };
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
+}
+
+/* When the next job of any priority may be due. */
+static uint64_t lane_due_ms(const struct lane *lane)
+{
+    uint64_t due_ms = UINT64_MAX;
+    for (int i = 0; i < PRIORITIES; i++)
+        due_ms = earlier(due_ms, lane->classes[i].due_ms);
+    return due_ms;
+}
+
+/* When the next job that is not due yet may be. */
+static uint64_t lane_coming_ms(const struct lane *lane, uint64_t now_ms)
+{
+    uint64_t due_ms = UINT64_MAX;
+    for (int i = 0; i < PRIORITIES; i++)
+        if (lane->classes[i].due_ms > now_ms)
+            due_ms = earlier(due_ms, lane->classes[i].due_ms);
+    return due_ms;
 }
 
 /* When something may be done for the lane without anything happening before; microseconds from now. */
@@ -123,12 +155,12 @@ static uint64_t lane_wait_us(struct lane *lane, uint64_t line_ms, struct queue_n
     if (first)
         at = earlier(at, first->deadline_ms);
     bool open = line_is_open(&lane->line);
-    if (open && !lane->claim && lane->due_ms > now.ms)
-        at = earlier(at, lane->due_ms);
+    if (open && !lane->claim)
+        at = earlier(at, lane_coming_ms(lane, now.ms));
     at = earlier(at, lane->ending_ms);
     /* What is overdue waits for something else than time, such as a sender to probe with. */
     uint64_t wait = at > now.ms ? (at - now.ms) * 1000 : OVERDUE_US;
-    bool wants_slot = open && (ready_first(&lane->ready) || (lane->due_ms <= now.ms && !lane->claim));
+    bool wants_slot = open && (lane->ready.jobs || (lane_due_ms(lane) <= now.ms && !lane->claim));
     for (size_t i = 0; wants_slot && i < lane->line.hosts_count; i++) {
         uint64_t slot = limiter_wait_us(&lane->line.hosts[i].limiter, now.us);
         /* A slot that is there already waits for credit, which comes as a message. */
@@ -160,7 +192,7 @@ static bool is_drained(const struct queue *q)
     if (!q->draining || q->changes_busy || !TAILQ_EMPTY(&q->to_retry))
         return false;
     for (size_t i = 0; i < q->lanes_count; i++)
-        if (q->lanes[i].claim || q->lanes[i].promised || q->lanes[i].ready.jobs)
+        if (q->lanes[i].claim || queue_promised(&q->lanes[i]) || q->lanes[i].ready.jobs)
             return false;
     return true;
 }
@@ -172,9 +204,11 @@ void queue_pass(struct queue *q)
     queue_retry_changes(q);
     uint64_t wait = PASS_MAX_US;
     for (size_t i = 0; i < q->lanes_count; i++) {
-        uint64_t line_ms = pass_lane(&q->lanes[i], now);
-        wait = earlier(wait, lane_wait_us(&q->lanes[i], line_ms, now));
+        struct lane *lane = &q->lanes[(q->first_lane + i) % q->lanes_count];
+        uint64_t line_ms = pass_lane(lane, now);
+        wait = earlier(wait, lane_wait_us(lane, line_ms, now));
     }
+    q->first_lane++;
     queue_flush_grants(q, now);
     queue_streams_tidy(q, now.ms);
     if (wait < PASS_MIN_US)
@@ -197,6 +231,36 @@ static void on_pass(evutil_socket_t fd, short what, void *arg)
 
 /* ---- life ---- */
 
+/* The provider itself blocks a number for no longer than the least of this. */
+enum { ATTEMPTS_KEEP_MIN_MS = 120000 };
+
+static void init_numbers(struct queue *q, struct lane *lane, const struct slice_block *provider)
+{
+    const struct slice_setting *s = slice_get(provider, "attempts_per_number");
+    bool is_rate = s && s->kind == SLICE_RATE && s->per_ms > 0;
+    lane->numbers = number_limit_new(is_rate ? s->number : -1, is_rate ? s->per_ms : 1);
+    if (is_rate && s->number >= 0 && s->per_ms > q->attempts_keep_ms)
+        q->attempts_keep_ms = s->per_ms;
+}
+
+/* What earlier dispatchers tried lately; keys of other providers are in nobody's way. */
+static void restore_attempts(struct queue *q)
+{
+    size_t count = 0;
+    struct store_attempt *list = store_take_attempts(q->store, &count);
+    uint64_t now_ms = clock_boot_ms();
+    for (size_t i = 0; i < count; i++) {
+        const struct store_attempt *a = &list[i];
+        for (size_t k = 0; k < q->lanes_count; k++) {
+            number_limit_restore(q->lanes[k].numbers, a->number_key, a->age_ms, now_ms);
+            if (a->blocked_ms > 0 && (uint64_t)a->blocked_ms > a->age_ms)
+                number_limit_block(q->lanes[k].numbers, a->number_key,
+                                   now_ms + (uint64_t)a->blocked_ms - a->age_ms);
+        }
+    }
+    free(list);
+}
+
 static void init_lane(struct queue *q, struct lane *lane, const struct slice_block *provider)
 {
     struct queue_now now = queue_clock();
@@ -204,10 +268,11 @@ static void init_lane(struct queue *q, struct lane *lane, const struct slice_blo
     line_init(&lane->line, provider, now.ms);
     ready_init(&lane->ready, lane->line.batch);
     TAILQ_INIT(&lane->granted);
-    lane->due_ms = now.ms; /* what is due is not known before the first claim */
-    lane->backlog_top = PRIORITY_CRITICAL;
-    lane->stirred_ms = UINT64_MAX;
-    lane->stirred_top = PRIORITY_BULK;
+    /* What is due is not known before the first claim. */
+    for (int i = 0; i < PRIORITIES; i++)
+        lane->classes[i] = (struct lane_class){.due_ms = now.ms, .stirred_ms = UINT64_MAX};
+    share_init(&lane->share, q->weights);
+    init_numbers(q, lane, provider);
     lane->ending_ms = now.ms + QUEUE_ENDING_MS;
     lane->jobs_per_request = 1;
     char *name = xasprintf("line:%s", lane->line.name);
@@ -251,6 +316,7 @@ static void adopt_leases(struct queue *q)
             l->granted_ms = now_ms;
             l->deadline_ms = adopted_deadline_ms(adopted, &jobs[i], lane, now_ms);
             leases_add(q->leases, l);
+            number_limit_add(lane->numbers, l->number_key);
             insert_by_deadline(lane, l);
             lane->granted_count++;
         } else {
@@ -281,6 +347,8 @@ struct queue *queue_new(const struct slice *slice, struct store *store)
     q->lanes_count = slice_count(slice, "provider");
     q->lanes = xcalloc(q->lanes_count ? q->lanes_count : 1, sizeof *q->lanes);
     size_t i = 0;
+    q->attempts_keep_ms = ATTEMPTS_KEEP_MIN_MS;
+    share_weights(slice, q->weights, NULL);
     for (const struct slice_block *b = NULL; (b = slice_next(slice, "provider", b));)
         init_lane(q, &q->lanes[i++], b);
     q->pass_event = event_new(loop_base(), -1, 0, on_pass, q);
@@ -288,6 +356,7 @@ struct queue *queue_new(const struct slice *slice, struct store *store)
     if (!q->pass_event || !q->timer)
         panic("no events for the scheduler");
     adopt_leases(q);
+    restore_attempts(q);
     queue_wake(q);
     return q;
 }
@@ -295,10 +364,12 @@ struct queue *queue_new(const struct slice *slice, struct store *store)
 static void free_lane(struct lane *lane)
 {
     struct request *r;
-    while ((r = ready_first(&lane->ready))) {
-        ready_take(&lane->ready, r);
-        request_free(r); /* its leases are in the table */
-    }
+    for (int p = PRIORITY_CRITICAL; p <= PRIORITY_BULK; p++)
+        while ((r = ready_first(&lane->ready, (enum job_priority)p))) {
+            ready_take(&lane->ready, r);
+            request_free(r); /* its leases are in the table */
+        }
+    number_limit_free(&lane->numbers);
     line_clear(&lane->line);
 }
 
@@ -330,10 +401,13 @@ void queue_drain(struct queue *q, void (*done)(void *arg), void *arg)
 
 /* ---- offers: jobs leased by the transaction that inserts them ---- */
 
+enum offered { OFFERED_WAITS, OFFERED_LEASED, OFFERED_PUT_OFF };
+
 struct queue_ticket {
     struct store_job *const *jobs;
     size_t count;
-    size_t *promised; /* by lane */
+    size_t (*promised)[PRIORITIES]; /* by lane */
+    unsigned char *offered;         /* enum offered, by job */
 };
 
 struct offer {
@@ -370,8 +444,23 @@ static void begin_offer(struct offer *o, struct lane *lane, const struct store_j
     o->lane = lane;
     if (!lane || !line_is_open(&lane->line) || !queue_may_lease(lane->queue, now.ms))
         return;
-    bool waits = lane->due_ms <= now.ms && lane->backlog_top <= job->priority;
+    /* Nobody passes those of the same priority. */
+    bool waits = queue_waits(lane, (int)job->priority, now.ms);
     o->room = waits ? 0 : queue_room_for_new(lane, job->priority, now);
+}
+
+/* False if the job's number has been tried too often lately; it then is due later. */
+static bool number_has_room(struct lane *lane, struct store_job *job, uint64_t now_ms)
+{
+    uint64_t key = number_limit_key(job->provider, job->number);
+    int64_t wait_ms = number_limit_take(lane->numbers, key, (int)job->priority, false, now_ms);
+    if (wait_ms <= 0)
+        return true;
+    job->due_ms = store_now_ms(lane->queue->store) + wait_ms;
+    free(job->reason);
+    job->reason = xstrdup(STORE_NUMBER_WAITS);
+    lane->number_waits_total++;
+    return false;
 }
 
 bool queue_is_busy(struct queue *q, const struct store_job *first, size_t count, bool *fast)
@@ -381,14 +470,38 @@ bool queue_is_busy(struct queue *q, const struct store_job *first, size_t count,
     if (!lane || !q->senders_count || !line_is_open(&lane->line) || lane->line.trial ||
         !queue_may_lease(q, now.ms))
         return false;
-    bool backlog = lane->due_ms <= now.ms && lane->backlog_top <= first->priority;
+    bool backlog = queue_waits(lane, (int)first->priority, now.ms);
     *fast = queue_pace_of(lane, now.ms) >= QUEUE_PACE_FAST;
-    bool idle = !lane->promised && !lane->ready.jobs && !lane->granted_count && !backlog;
+    bool idle = !queue_promised(lane) && !lane->ready.jobs && !lane->granted_count && !backlog;
     if (count > QUEUE_AHEAD_MAX / 2)
         count = QUEUE_AHEAD_MAX / 2;
     if (idle || queue_slots(lane, now) < (double)count)
         return false;
     return backlog || queue_room_for_new(lane, first->priority, now) < count;
+}
+
+/* Begins a request or lets the job join the last one; false if it cannot leave now. */
+static bool place(struct queue_ticket *t, struct offer *o, size_t at, struct queue_now now)
+{
+    struct store_job *job = t->jobs[at];
+    struct lane *lane = o->lane;
+    bool joining = joins(o, t->jobs, at);
+    if (!joining && !o->room)
+        return false;
+    if (!number_has_room(lane, job, now.ms)) {
+        t->offered[at] = OFFERED_PUT_OFF;
+        return false;
+    }
+    if (joining) {
+        o->size++;
+        return true;
+    }
+    o->room--;
+    o->last = job;
+    o->size = 1;
+    lane->classes[job->priority].promised++;
+    t->promised[lane - lane->queue->lanes][job->priority]++;
+    return true;
 }
 
 struct queue_ticket *queue_offer(struct queue *q, struct store_job *const *jobs, size_t count)
@@ -397,6 +510,7 @@ struct queue_ticket *queue_offer(struct queue *q, struct store_job *const *jobs,
     t->jobs = jobs;
     t->count = count;
     t->promised = xcalloc(q->lanes_count ? q->lanes_count : 1, sizeof *t->promised);
+    t->offered = xcalloc(count ? count : 1, sizeof *t->offered);
     struct queue_now now = queue_clock();
     struct offer o = {0};
     q->count.offered += count;
@@ -405,44 +519,58 @@ struct queue_ticket *queue_offer(struct queue *q, struct store_job *const *jobs,
         bool same = i > 0 && lane == o.lane && jobs[i]->priority == jobs[i - 1]->priority;
         if (!same)
             begin_offer(&o, lane, jobs[i], now);
-        if (jobs[i]->state != JOB_QUEUED || !lane || (!o.room && !o.size)) {
-            o.last = NULL;
-            continue;
-        }
-        if (joins(&o, jobs, i)) {
-            o.size++;
-        } else if (o.room) {
-            o.room--;
-            o.last = jobs[i];
-            o.size = 1;
-            lane->promised++;
-            t->promised[lane - q->lanes]++;
+        if (jobs[i]->state == JOB_QUEUED && lane && (o.room || o.size) && place(t, &o, i, now)) {
+            lease_now(q, jobs[i]);
+            t->offered[i] = OFFERED_LEASED;
         } else {
             o.last = NULL;
             o.size = 0;
-            continue;
         }
-        lease_now(q, jobs[i]);
     }
     return t;
+}
+
+/* What was decided for a job that did not come on disk is taken back. */
+static void withdraw(struct lane *lane, struct store_job *job, enum offered offered)
+{
+    if (offered == OFFERED_LEASED)
+        number_limit_undo(lane->numbers, number_limit_key(job->provider, job->number));
+    if (offered == OFFERED_PUT_OFF) {
+        job->due_ms = 0;
+        free(job->reason);
+        job->reason = NULL;
+    }
+}
+
+static void settle_job(struct queue *q, struct store_job *job, enum offered offered, bool committed,
+                       uint64_t now_ms)
+{
+    struct lane *lane = queue_lane(q, job->provider);
+    if (!lane)
+        return;
+    bool there = committed && job->row != 0;
+    if (there && job->state == JOB_LEASED) {
+        queue_lease(lane, lease_new(job), now_ms);
+        return;
+    }
+    if (there && job->state == JOB_QUEUED) {
+        int64_t in_ms = offered == OFFERED_PUT_OFF ? job->due_ms - store_now_ms(q->store) : 0;
+        queue_stir(lane, now_ms + (in_ms > 0 ? (uint64_t)in_ms : 0), job->priority);
+        return;
+    }
+    withdraw(lane, job, offered);
 }
 
 void queue_settle(struct queue *q, struct queue_ticket *t, bool committed)
 {
     struct queue_now now = queue_clock();
     for (size_t i = 0; i < q->lanes_count; i++)
-        q->lanes[i].promised -= t->promised[i];
-    for (size_t i = 0; committed && i < t->count; i++) {
-        struct store_job *job = t->jobs[i];
-        struct lane *lane = queue_lane(q, job->provider);
-        if (!lane || job->row == 0)
-            continue;
-        if (job->state == JOB_LEASED)
-            queue_lease(lane, lease_new(job), now.ms);
-        else if (job->state == JOB_QUEUED)
-            queue_stir(lane, now.ms, job->priority);
-    }
+        for (int p = 0; p < PRIORITIES; p++)
+            q->lanes[i].classes[p].promised -= t->promised[i][p];
+    for (size_t i = 0; i < t->count; i++)
+        settle_job(q, t->jobs[i], (enum offered)t->offered[i], committed, now.ms);
     free(t->promised);
+    free(t->offered);
     free(t);
     queue_wake(q);
 }

@@ -73,11 +73,37 @@ static bool trial_is_out(const struct lane *lane)
     return lane->line.trial && last && last->granted_ms >= lane->line.opened_ms;
 }
 
-/* True if something more urgent may wait in the store: the claim that is coming decides. */
-static bool gives_way(const struct lane *lane, const struct request *r, struct queue_now now)
+/* Whether jobs of this priority come soon: from an offer that is being committed, or by a claim. */
+static bool is_coming(const struct lane *lane, int priority, struct queue_now now)
 {
-    return lane->due_ms <= now.ms && lane->backlog_top < r->priority && lane->ready.jobs < QUEUE_READY_MAX &&
-           queue_may_lease(lane->queue, now.ms);
+    const struct lane_class *c = &lane->classes[priority];
+    return c->promised ||
+           (queue_waits(lane, priority, now.ms) && !lane->line.trial &&
+            lane->ready.jobs_of[priority] < QUEUE_READY_MAX && queue_may_lease(lane->queue, now.ms));
+}
+
+/* Places that those of PRIORITY will need as soon as they have come. */
+static size_t places_awaited(const struct lane *lane, int priority)
+{
+    size_t claimed = lane->claim ? lane->claim->share[priority] : 0;
+    return lane->classes[priority].promised + (claimed ? claimed : 1);
+}
+
+/* The priority whose request leaves next; -1 if none is ready, or if the places that are there are kept for
+ * a more urgent one whose turn it is and which comes in a moment. What is less urgent and not there is not
+ * waited for: it keeps its turn. */
+static int next_to_leave(struct lane *lane, struct queue_now now)
+{
+    bool ready[PRIORITIES], wants[PRIORITIES];
+    for (int i = 0; i < PRIORITIES; i++) {
+        ready[i] = lane->ready.requests[i] > 0;
+        wants[i] = ready[i] || is_coming(lane, i, now);
+    }
+    int turn = share_turn(&lane->share, wants);
+    int who = share_first(&lane->share, ready);
+    if (who < 0 || turn == who || turn > who)
+        return who;
+    return queue_places(lane, now) > places_awaited(lane, turn) ? who : -1;
 }
 
 static void flush_sender(struct queue_sender *s, struct queue *q, struct queue_now now);
@@ -86,6 +112,8 @@ static void assign(struct lane *lane, struct queue_sender *s, struct request *r,
 {
     TAILQ_INSERT_TAIL(&s->outgoing, r, link);
     s->outgoing_count++;
+    share_take(&lane->share, (int)r->priority);
+    lane->classes[r->priority].requests_total++;
     lane->jobs_per_request += ((double)r->count - lane->jobs_per_request) / 16;
     if (s->outgoing_count >= QUEUE_GRANTS_MAX || lane->line.trial)
         flush_sender(s, lane->queue, now);
@@ -93,15 +121,14 @@ static void assign(struct lane *lane, struct queue_sender *s, struct request *r,
 
 void queue_grant(struct lane *lane, struct queue_now now)
 {
-    struct request *r;
-    while ((r = ready_first(&lane->ready)) && !trial_is_out(lane)) {
+    int who;
+    while (!trial_is_out(lane) && (who = next_to_leave(lane, now)) >= 0) {
+        struct request *r = ready_first(&lane->ready, (enum job_priority)who);
         if (is_expired(lane, r)) {
             ready_take(&lane->ready, r);
             queue_give_back(lane, r, "not sent in time");
             continue;
         }
-        if (gives_way(lane, r, now))
-            break;
         struct limiter *limiter = NULL;
         struct queue_sender *s = choose_sender(lane, now, &limiter);
         if (!s || !limiter_take(limiter, now.us))

@@ -2,7 +2,7 @@
  * What the parts of the scheduler share; nobody else includes this.
  *
  * queue.c        life, the pass, offers, the operator's hand
- * queue_claim.c  how much may be leased now, and fetching it from the store
+ * queue_claim.c  how much of each priority may be leased now, and fetching it from the store
  * queue_grant.c  senders, their credit, and grants
  * queue_result.c results, leases that ran out, changes and their commit
  * queue_report.c status and metrics
@@ -19,13 +19,15 @@
 #include "dispatcher/lease.h"
 #include "dispatcher/line.h"
 #include "dispatcher/meter.h"
+#include "dispatcher/number_limit.h"
 #include "dispatcher/outcome.h"
 #include "dispatcher/queue.h"
 #include "dispatcher/ready.h"
+#include "dispatcher/share.h"
 
 enum {
     QUEUE_CLAIM_MAX = 512,  /* jobs in one claim */
-    QUEUE_READY_MAX = 1024, /* leased jobs of a line that wait for a sender */
+    QUEUE_READY_MAX = 1024, /* leased jobs of a line and a priority that wait for a sender */
     QUEUE_AHEAD_MIN = 8,    /* requests leased beyond the credit that is there, once that pays */
     QUEUE_AHEAD_MAX = 512,
     QUEUE_PACE_MS = 50, /* of results, that new jobs may be leased ahead for */
@@ -46,6 +48,14 @@ enum {
     QUEUE_STATS_MAX = 128, /* values kept of one sender */
 };
 
+/* What a lane knows of one priority. */
+struct lane_class {
+    uint64_t due_ms;         /* something in the store may be due from then on; UINT64_MAX: nothing known */
+    uint64_t stirred_ms;     /* earliest due time queued since the claim under way was submitted */
+    size_t promised;         /* requests of offers whose commit is under way */
+    uint64_t requests_total; /* granted */
+};
+
 struct lane {
     struct queue *queue;
     struct line line;
@@ -53,23 +63,22 @@ struct lane {
     struct lease_list
         granted; /* in order of deadline: all leases of a line last equally long, adopted ones less */
     size_t granted_count;
-    size_t promised;               /* requests of offers whose commit is under way */
-    uint64_t due_ms;               /* something may be due from then on; UINT64_MAX: nothing known */
-    enum job_priority backlog_top; /* no job that waits in the store is more urgent, when due_ms has come */
-    struct store_claim *claim;     /* under way */
-    uint64_t stirred_ms;           /* earliest due time queued since that claim was submitted */
-    enum job_priority stirred_top; /* and the most urgent of them */
-    uint64_t ending_ms;            /* next look for jobs whose time is over, while the line is not open */
-    double jobs_per_request;       /* running mean */
-    double ahead;                  /* requests to lease beyond the credit; grows while senders wait for us */
-    bool hungry;                   /* the last claim came back full to idle senders */
-    uint64_t pace_ms;              /* beginning of the span in which results are counted */
-    size_t pace, pace_before;      /* results in that span and in the one before */
-    uint64_t claim_ms;             /* when the claim under way was submitted */
-    uint64_t round_ms;             /* how long the last one took */
+    struct share share; /* of the places, between the priorities */
+    struct lane_class classes[PRIORITIES];
+    struct number_limit *numbers;
+    struct store_claim *claim; /* under way */
+    uint64_t ending_ms;        /* next look for jobs whose time is over, while the line is not open */
+    double jobs_per_request;   /* running mean */
+    double ahead;              /* requests to lease beyond the credit; grows while senders wait for us */
+    bool hungry;               /* the last claim came back full to idle senders */
+    uint64_t pace_ms;          /* beginning of the span in which results are counted */
+    size_t pace, pace_before;  /* results in that span and in the one before */
+    uint64_t claim_ms;         /* when the claim under way was submitted */
+    uint64_t round_ms;         /* how long the last one took */
     bool fact_busy;
     uint64_t fact_retry_ms;
     uint64_t granted_total, paused_total, stopped_total;
+    uint64_t number_waits_total; /* jobs put off for their number */
 };
 
 struct change_set;
@@ -152,6 +161,9 @@ struct queue {
     struct store *store;
     struct lane *lanes;
     size_t lanes_count;
+    size_t first_lane; /* of the next pass: each has its turn at the senders' credit */
+    int64_t attempts_keep_ms;
+    uint32_t weights[PRIORITIES];
     struct leases *leases;
     LIST_HEAD(queue_sender_list, queue_sender) senders;
     size_t senders_count;
@@ -186,11 +198,17 @@ bool queue_may_lease(const struct queue *q, uint64_t now_ms);
 /* Jobs of LANE are waiting in the store from DUE_MS on. */
 void queue_stir(struct lane *lane, uint64_t due_ms, enum job_priority priority);
 
+/* Jobs of this priority may wait in the store and be due. */
+bool queue_waits(const struct lane *lane, int priority, uint64_t now_ms);
+/* Requests of all priorities whose commit is under way. */
+size_t queue_promised(const struct lane *lane);
+
 /* queue_claim.c */
-/* Requests of PRIORITY that may be leased now beyond those already leased. */
-size_t queue_room(struct lane *lane, enum job_priority priority, struct queue_now now);
-/* The same for jobs on their way into the store. */
+/* Requests of PRIORITY that may be leased now beyond those already leased, for jobs on their way into the
+ * store. */
 size_t queue_room_for_new(struct lane *lane, enum job_priority priority, struct queue_now now);
+/* Requests that could be granted at once. */
+size_t queue_places(struct lane *lane, struct queue_now now);
 /* Slots that are free or come within the next moments. */
 double queue_slots(struct lane *lane, struct queue_now now);
 /* A result came. */

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,19 @@ static const char *shown_state(const struct line *l)
     return l->held ? "held" : line_state_names[l->state];
 }
 
+/* "priorities": {"critical": {"weight": 16, "requests": 12, "ready": 0, "waiting": true}, …} */
+static void add_priorities(cJSON *to, const struct lane *lane, uint64_t now_ms)
+{
+    cJSON *all = cJSON_AddObjectToObject(to, "priorities");
+    for (int i = 0; i < PRIORITIES; i++) {
+        cJSON *o = cJSON_AddObjectToObject(all, share_names[i]);
+        cJSON_AddNumberToObject(o, "weight", lane->queue->weights[i]);
+        cJSON_AddNumberToObject(o, "requests", (double)lane->classes[i].requests_total);
+        cJSON_AddNumberToObject(o, "ready", (double)lane->ready.jobs_of[i]);
+        cJSON_AddBoolToObject(o, "waiting", queue_waits(lane, i, now_ms));
+    }
+}
+
 static void add_lines(struct queue *q, cJSON *status)
 {
     uint64_t now_ms = clock_boot_ms();
@@ -42,6 +56,9 @@ static void add_lines(struct queue *q, cJSON *status)
         cJSON_AddNumberToObject(o, "rate_per_ms", (double)l->rate_per_ms);
         cJSON_AddNumberToObject(o, "in_flight", (double)lane->granted_count);
         cJSON_AddNumberToObject(o, "ready", (double)lane->ready.jobs);
+        cJSON_AddNumberToObject(o, "number_waits", (double)lane->number_waits_total);
+        cJSON_AddNumberToObject(o, "numbers_waiting", (double)number_limit_waiting(lane->numbers, now_ms));
+        add_priorities(o, lane, now_ms);
         if (l->state == LINE_PAUSED)
             cJSON_AddNumberToObject(o, "for_ms", l->until_ms > now_ms ? (double)(l->until_ms - now_ms) : 0);
         if (l->state == LINE_STOPPED)
@@ -184,6 +201,54 @@ static int64_t stops_of(const struct lane *lane)
     return (int64_t)lane->stopped_total;
 }
 
+static int64_t number_waits_of(const struct lane *lane)
+{
+    return (int64_t)lane->number_waits_total;
+}
+static int64_t numbers_waiting_of(const struct lane *lane)
+{
+    return (int64_t)number_limit_waiting(lane->numbers, clock_boot_ms());
+}
+
+static int64_t requests_of_priority(const struct lane *lane, int priority)
+{
+    return (int64_t)lane->classes[priority].requests_total;
+}
+static int64_t ready_of_priority(const struct lane *lane, int priority)
+{
+    return (int64_t)lane->ready.jobs_of[priority];
+}
+static int64_t weight_of_priority(const struct lane *lane, int priority)
+{
+    return lane->queue->weights[priority];
+}
+
+static void print_priorities(struct queue *q, struct buf *out)
+{
+    static const struct {
+        struct metric_def def;
+        int64_t (*value)(const struct lane *lane, int priority);
+    } rows[] = {
+        {{"priority_requests_total", METRIC_COUNTER, "Requests granted, by priority.", "provider"},
+         requests_of_priority},
+        {{"priority_ready", METRIC_GAUGE, "Leased jobs that wait for a sender or a slot, by priority.",
+          "provider"},
+         ready_of_priority},
+        {{"priority_weight", METRIC_GAUGE, "Share of the slots when all priorities wait.", "provider"},
+         weight_of_priority},
+    };
+    for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
+        metrics_print_head(out, &rows[r].def);
+        for (size_t i = 0; i < q->lanes_count * PRIORITIES; i++) {
+            const struct lane *lane = &q->lanes[i / PRIORITIES];
+            int priority = (int)(i % PRIORITIES);
+            char label[32];
+            snprintf(label, sizeof label, "priority=\"%s\"", share_names[priority]);
+            metrics_print_value(out, &rows[r].def, lane->line.name, label, rows[r].value(lane, priority));
+        }
+    }
+}
+
 static void print_lines(struct queue *q, struct buf *out)
 {
     static const struct {
@@ -198,6 +263,11 @@ static void print_lines(struct queue *q, struct buf *out)
         {{"line_pauses_total", METRIC_COUNTER, "Pauses for throttling or lack of connection.", "provider"},
          pauses_of},
         {{"line_stops_total", METRIC_COUNTER, "Stops for account or configuration.", "provider"}, stops_of},
+        {{"number_waits_total", METRIC_COUNTER, "Times that a job was put off because of its number.",
+          "provider"},
+         number_waits_of},
+        {{"numbers_waiting", METRIC_GAUGE, "Numbers that were tried so often that jobs wait.", "provider"},
+         numbers_waiting_of},
     };
     for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
         metrics_print_head(out, &rows[r].def);
@@ -246,6 +316,7 @@ void queue_metrics(struct queue *q, struct buf *out)
 {
     print_counters(q, out);
     print_lines(q, out);
+    print_priorities(q, out);
     print_senders(q, out);
     metrics_print_histogram(out, "event_to_request_seconds",
                             "From the listener's receipt of the event to the grant of the first attempt.",

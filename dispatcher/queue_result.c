@@ -51,6 +51,7 @@ static void on_changes_done(struct store_unit *unit, enum store_status status);
 
 static void set_submit(struct change_set *set)
 {
+    set->changes.attempts_keep_ms = set->queue->attempts_keep_ms;
     set->changes.unit = (struct store_unit){.kind = STORE_CHANGES, .done = on_changes_done, .arg = set};
     set->queue->changes_busy++;
     store_submit(set->queue->store, &set->changes.unit);
@@ -295,6 +296,23 @@ static void decide(const struct lease *l, struct verdict *v, int32_t code, int64
     outcome_decide(&facts, &v->decision);
 }
 
+/* What the attempt means for its number: one that certainly did not happen is not counted. */
+static void end_attempt(struct store_change *c, const struct lease *l, const struct verdict *v)
+{
+    struct lane *lane = l->owner;
+    uint64_t now_ms = clock_boot_ms();
+    int64_t blocked_ms = v->decision.number_blocked_ms;
+    if (v->outcome == WIRE_UNSENT)
+        number_limit_undo(lane->numbers, l->number_key);
+    else
+        number_limit_end(lane->numbers, l->number_key, now_ms);
+    if (blocked_ms > 0)
+        number_limit_block(lane->numbers, l->number_key, now_ms + (uint64_t)blocked_ms);
+    bool counts = v->outcome != WIRE_UNSENT && number_limit_counts(lane->numbers);
+    c->number_key = counts || blocked_ms > 0 ? l->number_key : 0;
+    c->number_blocked_ms = blocked_ms;
+}
+
 static void fill_change(struct store_change *c, const struct lease *l, const struct verdict *v, int32_t code)
 {
     const struct outcome_decision *d = &v->decision;
@@ -308,6 +326,7 @@ static void fill_change(struct store_change *c, const struct lease *l, const str
     c->pinned = d->pinned;
     c->inferred = d->inferred;
     c->due_in_ms = d->due_in_ms;
+    end_attempt(c, l, v);
     c->reason = d->reason[0] ? d->reason : NULL;
     c->code = code;
 }

@@ -9,7 +9,7 @@ void ready_init(struct ready *r, size_t batch)
 {
     memset(r, 0, sizeof *r);
     r->batch = batch;
-    for (size_t i = 0; i < READY_PRIORITIES; i++)
+    for (size_t i = 0; i < PRIORITIES; i++)
         TAILQ_INIT(&r->lists[i]);
 }
 
@@ -58,6 +58,7 @@ void ready_add(struct ready *r, struct lease *l, uint64_t now_ms)
 {
     l->next = NULL;
     r->jobs++;
+    r->jobs_of[l->priority]++;
     if (l->pinned || r->batch < 2) {
         new_request(r, l, now_ms);
         return;
@@ -78,12 +79,9 @@ void ready_add(struct ready *r, struct lease *l, uint64_t now_ms)
     *bucket = q;
 }
 
-struct request *ready_first(const struct ready *r)
+struct request *ready_first(const struct ready *r, enum job_priority priority)
 {
-    for (size_t i = 0; i < READY_PRIORITIES; i++)
-        if (!TAILQ_EMPTY(&r->lists[i]))
-            return TAILQ_FIRST(&r->lists[i]);
-    return NULL;
+    return TAILQ_FIRST(&r->lists[priority]);
 }
 
 void ready_take(struct ready *r, struct request *q)
@@ -91,6 +89,7 @@ void ready_take(struct ready *r, struct request *q)
     TAILQ_REMOVE(&r->lists[q->priority], q, link);
     r->requests[q->priority]--;
     r->jobs -= q->count;
+    r->jobs_of[q->priority] -= q->count;
     if (!q->open)
         return;
     struct request **p = &r->open[q->hash % READY_BUCKETS];
@@ -105,14 +104,7 @@ void ready_put_back(struct ready *r, struct request *q)
     TAILQ_INSERT_HEAD(&r->lists[q->priority], q, link);
     r->requests[q->priority]++;
     r->jobs += q->count;
-}
-
-size_t ready_count(const struct ready *r, enum job_priority priority)
-{
-    size_t n = 0;
-    for (size_t i = 0; i <= (size_t)priority && i < READY_PRIORITIES; i++)
-        n += r->requests[i];
-    return n;
+    r->jobs_of[q->priority] += q->count;
 }
 
 void request_free(struct request *q)

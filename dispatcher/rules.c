@@ -119,6 +119,12 @@ static void load_rule(struct rules *r, struct rule *rule, const struct slice *sl
     r->cancels = r->cancels || (rule->enabled && rule->cancel_on_delete);
 }
 
+static const char *language_of(const struct slice *slice)
+{
+    const struct slice_block *top = slice_find(slice, "bridgebell", NULL);
+    return top ? slice_text(top, "language", "en") : "en";
+}
+
 struct rules *rules_new(const struct slice *slice, struct faults *faults)
 {
     size_t faults_before = faults->count;
@@ -127,6 +133,7 @@ struct rules *rules_new(const struct slice *slice, struct faults *faults)
     r->recipients = recipients_new(slice, r->directory, faults);
     r->noise = noise_new(slice, faults);
     r->prices = prices_new(slice, faults);
+    r->language = language_of(slice);
     r->names = rules_table_new();
     rules_own_messages(r);
     r->list = xcalloc(slice_count(slice, "rule") + 1, sizeof *r->list);
@@ -313,7 +320,8 @@ static const struct message_text *render(struct match *m, struct rule *rule, con
                                   (strcmp(last->lang, to->lang) == 0 && strcmp(last->zone, to->zone) == 0));
     if (same)
         return last->text;
-    message_render(t, m->values, rule->name, to->lang, to->zone, &rule->fit, m->rules->arena, last->text);
+    const char *lang = message_lang(&rule->message, t, to->lang, m->rules->language);
+    message_render(t, m->values, rule->name, lang, to->zone, &rule->fit, m->rules->arena, last->text);
     rule->unrendered += last->text->failures > 0;
     *last = (struct rendered){t, to->lang, to->zone, last->text};
     return last->text;
@@ -547,6 +555,7 @@ static cJSON *rule_status(const struct rule *rule)
     cJSON_AddStringToObject(o, "name", rule->name);
     cJSON_AddBoolToObject(o, "enabled", rule->enabled);
     cJSON_AddNumberToObject(o, "recipients", (double)audience_fixed(rule->to));
+    cJSON_AddBoolToObject(o, "expressions", audience_has_expressions(rule->to));
     cJSON_AddNumberToObject(o, "matched", (double)rule->matched);
     cJSON_AddNumberToObject(o, "jobs", (double)rule->jobs);
     cJSON_AddNumberToObject(o, "errors", (double)rule->failed);

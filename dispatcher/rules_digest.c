@@ -34,16 +34,17 @@ void rules_own_messages(struct rules *r)
 /* ---- closing ---- */
 
 /* The person a digest is for, as its first event saw it. */
-static void read_context(const char *text, const char *number, cJSON **parsed, struct recipient *out)
+static void read_context(const struct rules *r, const char *text, const char *number, cJSON **parsed,
+                         struct recipient *out)
 {
     *parsed = text ? cJSON_Parse(text) : NULL;
     const char *lang = cJSON_GetStringValue(cJSON_GetObjectItem(*parsed, "lang"));
     const char *zone = cJSON_GetStringValue(cJSON_GetObjectItem(*parsed, "zone"));
-    const cJSON *group = cJSON_GetObjectItem(*parsed, "group");
+    const char *group = cJSON_GetStringValue(cJSON_GetObjectItem(*parsed, "group"));
     *out = (struct recipient){.number = number,
                               .lang = lang ? lang : "en",
                               .zone = zone ? zone : "UTC",
-                              .group = cJSON_IsNumber(group) ? group->valueint : RECIPIENTS_NO_GROUP};
+                              .group = noise_group(r->noise, group)};
 }
 
 static const struct message *message_of(const struct rules *r, const struct rule *rule, enum store_why why)
@@ -84,8 +85,9 @@ static void render(struct rules *r, const struct rule *rule, const struct store_
     }
     struct expr_value values[MESSAGE_SLOTS];
     digest_values(r, d, values);
-    message_render(message_pick(m, to->lang), values, d->job.rule, to->lang, to->zone,
-                   rule ? &rule->fit : &any, r->arena, out);
+    const struct expr_template *t = message_pick(m, to->lang);
+    const char *lang = message_lang(m, t, to->lang, own_words ? r->language : "en");
+    message_render(t, values, d->job.rule, lang, to->zone, rule ? &rule->fit : &any, r->arena, out);
 }
 
 bool rules_close_digest(struct rules *r, struct store_digest *d, int64_t now_ms, int64_t *quiet_until_ms,
@@ -97,7 +99,7 @@ bool rules_close_digest(struct rules *r, struct store_digest *d, int64_t now_ms,
     struct recipient to;
     cJSON *context;
     memset(&text, 0, sizeof text);
-    read_context(d->context, d->job.number, &context, &to);
+    read_context(r, d->context, d->job.number, &context, &to);
     *quiet_until_ms = noise_quiet_until_ms(r->noise, policy, &to, now_ms);
     if (!*quiet_until_ms) {
         expr_arena_reset(r->arena);

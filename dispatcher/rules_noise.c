@@ -34,10 +34,9 @@ static struct budget_warning *warning_of(struct rules *r, const char *name)
     return &r->warnings[r->warnings_count++];
 }
 
-void rules_warn_budget(struct rules *r, const struct store_gate *g)
+/* Kept as it grows; after a restart it is told again by the next message that counts. */
+static void keep_warning(struct rules *r, const struct store_gate *g)
 {
-    log_warn("a budget is nearly spent", log_str("budget", g->name), log_int("used", g->used),
-             log_int("limit", g->limit));
     struct budget_warning *w = warning_of(r, g->name);
     if (!w)
         return;
@@ -49,8 +48,12 @@ static void tell_budgets(struct rules *r, const struct store_job *job)
 {
     for (size_t i = 0; i < job->noise->count; i++) {
         const struct store_gate *g = &job->noise->gates[i];
-        if (g->kind == GATE_BUDGET && g->warned)
-            rules_warn_budget(r, g);
+        if (g->kind != GATE_BUDGET || (double)g->used * 100 < (double)g->limit * g->warn_percent)
+            continue;
+        keep_warning(r, g);
+        if (g->warned)
+            log_warn("a budget is nearly spent", log_str("budget", g->name), log_int("used", g->used),
+                     log_int("limit", g->limit));
     }
 }
 

@@ -54,6 +54,7 @@ struct rules {
     struct rules_table *names; /* number: index in list */
     struct noise *noise;
     struct prices *prices;
+    const char *language;          /* of messages that have no other */
     struct silences *silences;     /* not owned; NULL: there are none */
     struct message own[WHY_COUNT]; /* the program's words for digests and summaries */
     struct budget_warning warnings[RULES_WARNINGS_MAX];
@@ -71,10 +72,6 @@ bool rules_item_identifies(const struct event_type *type);
 
 /* ---- rules_digest.c ---- */
 void rules_own_messages(struct rules *r);
-
-/* ---- rules_noise.c ---- */
-/* A message took a budget past its mark. */
-void rules_warn_budget(struct rules *r, const struct store_gate *gate);
 
 /* ---- rules_index.c ---- */
 /* Finds the rules that an event can match: each has a key, a path and the values it may have there, chosen so

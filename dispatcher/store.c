@@ -234,6 +234,15 @@ struct store_job *store_take_leased(struct store *s, size_t *count)
     return leased;
 }
 
+struct store_attempt *store_take_attempts(struct store *s, size_t *count)
+{
+    struct store_attempt *attempts = s->attempts;
+    *count = s->attempts_count;
+    s->attempts = NULL;
+    s->attempts_count = 0;
+    return attempts;
+}
+
 /* ---- opening ---- */
 
 /* "sqlite:PATH" -> PATH; NULL with a fault for anything else. */
@@ -305,6 +314,7 @@ static int load_leased(struct store *s)
     free(bad);
     s->leased = jobs.list;
     s->leased_count = jobs.count;
+    s->attempts = store_attempts_load(&s->db, &s->attempts_count);
     return db_commit(&s->db);
 }
 
@@ -445,6 +455,7 @@ static void free_store(struct store *s)
     for (size_t i = 0; i < s->leased_count; i++)
         store_job_free(&s->leased[i]);
     free(s->leased);
+    free(s->attempts);
     tallies_free(&s->tallies);
     store_space_free(&s->space);
     free(s->options.path);

@@ -42,6 +42,7 @@ enum job_state {
 extern const char *const job_state_names[JOB_STATES + 1];
 
 enum job_priority { PRIORITY_CRITICAL, PRIORITY_NORMAL, PRIORITY_BULK };
+enum { PRIORITIES = PRIORITY_BULK + 1 };
 
 /* ---- noise control ----
  * What stands between an event that matched and a message that rings. It is decided with the event, in the
@@ -103,7 +104,7 @@ struct store_noise {
     bool shadow;                      /* everything but the sending; keys differ from those of live rules */
     struct store_merge merge;         /* joined if no window refuses, before any rate is asked */
     struct store_merge storm, budget; /* joined where a gate that merges refuses */
-    char *context; /* JSON for the digest's closing: {"lang","zone","user","group"}; NULL: nothing to say */
+    char *context; /* JSON for the digest's closing: {"lang","zone","group"}; NULL: nothing to say */
     /* result, valid once the unit is complete */
     enum store_why why;    /* WHY_NOTHING: it rings */
     bool counted_only;     /* no row: beyond the number of suppressed jobs kept per rule and hour */
@@ -314,6 +315,9 @@ struct store_change {
     const char *reason, *provider_id;
     int32_t code, parts;
     int64_t points_micro;
+    /* What is to be remembered about the number, under a key of the submitter's, for store_take_attempts. */
+    uint64_t number_key;       /* an attempt ended now; 0: none did */
+    int64_t number_blocked_ms; /* and nothing may go to it for so long; 0: it may */
     /* result */
     bool applied;
     enum job_state was; /* the state before; JOB_STATES if there is no such job */
@@ -323,24 +327,40 @@ struct store_changes {
     struct store_unit unit;
     struct store_change *changes;
     size_t count;
+    int64_t attempts_keep_ms; /* ended attempts older than that may be forgotten */
 };
 
 /* ---- claim ---- */
-/* Leases up to LIMIT due jobs of PROVIDER by priority, then due time, then row: state JOB_LEASED, attempt +
- * 1, first_attempt_ms set if 0. Jobs found past their time are ended instead (expired; uncertain when
- * pinned), and so are pinned jobs past the 23-hour window (uncertain); those come back too, with their end
- * state, at most STORE_CLAIM_ENDED of them. LIMIT 0 leases nothing and ends what it finds past its time among
- * the first due. */
-enum { STORE_CLAIM_ENDED = 1000 };
+/* Leases up to LIMIT due jobs of PROVIDER: of each priority its SHARE first, then what is left of the limit
+ * by priority; within one by due time, then row. State JOB_LEASED, attempt + 1, first_attempt_ms set if 0.
+ * Jobs found past their time are ended instead (expired; uncertain when pinned), and so are pinned jobs past
+ * the 23-hour window (uncertain); those come back too, with their end state, at most STORE_CLAIM_ENDED of
+ * them. LIMIT 0 leases nothing and ends what it finds past its time among the first due.
+ *
+ * ADMIT, if not NULL, is asked before a job is leased: 0, or the milliseconds after which the job, which
+ * stays queued, is due again (reason STORE_NUMBER_WAITS); at most STORE_CLAIM_MOVED of them. DISMISS is told
+ * of those that were admitted and then not leased after all, also because the commit failed. Both run in the
+ * store's thread. */
+enum { STORE_CLAIM_ENDED = 1000, STORE_CLAIM_MOVED = 1000 };
+#define STORE_NUMBER_WAITS "too many attempts to this number lately; waits"
+enum { STORE_NOT_LOOKED = -2 };
 struct store_claim {
     struct store_unit unit;
     const char *provider;
     size_t limit;
+    size_t share[PRIORITIES];
     bool no_pinned; /* the host's clock is behind the store's: ask nothing again */
+    int64_t (*admit)(void *arg, const struct store_job *job);
+    void (*dismiss)(void *arg, const struct store_job *job);
+    void *admit_arg;
     /* result; free each and the array */
     struct store_job *jobs;
     size_t count;
-    int64_t next_due_in_ms; /* when the next queued job of this provider is due; -1: none */
+    size_t moved;
+    size_t taken[PRIORITIES]; /* leased, ended or moved */
+    /* When the next queued job of this provider and priority is due; 0: more is due now, if only such as was
+     * passed over; -1: none; STORE_NOT_LOOKED: nobody looked. */
+    int64_t next_due_in_ms[PRIORITIES];
 };
 
 /* ---- list ---- */
@@ -427,6 +447,15 @@ const char *store_fact(struct store *s, const char *name);
 const char *store_fact_next(struct store *s, const char *prefix, size_t *cursor, const char **value);
 /* Jobs that were leased when the last dispatcher went; given once, at start. Free each and the array. */
 struct store_job *store_take_leased(struct store *s, size_t *count);
+/* What changes of earlier dispatchers have said about numbers, newest first, no more than STORE_ATTEMPTS_MAX;
+ * given once, at start. Free the array. */
+enum { STORE_ATTEMPTS_MAX = 1 << 22 };
+struct store_attempt {
+    uint64_t number_key;
+    int64_t blocked_ms; /* 0: an attempt ended; else nothing was to go to the number for so long */
+    uint64_t age_ms;
+};
+struct store_attempt *store_take_attempts(struct store *s, size_t *count);
 
 /* The counts of all rules as of the last completed unit; valid until the next loop pass. */
 const struct store_tally *store_tallies(struct store *s, size_t *count);

@@ -92,7 +92,9 @@ static bool give_back(struct store_db *db, const struct store_change *c, struct 
         return true;
     }
     s->state = JOB_QUEUED;
-    s->due_ms = db->now_ms + c->due_in_ms;
+    /* What did not leave keeps its place. */
+    if (c->due_in_ms > 0 || s->due_ms > db->now_ms)
+        s->due_ms = db->now_ms + c->due_in_ms;
     return store_row_step(db, s, JOB_LEASED, c->reason, c->code);
 }
 
@@ -133,4 +135,5 @@ void store_changes_run(struct store_db *db, struct store_unit *unit)
     struct store_changes *changes = (struct store_changes *)unit;
     for (size_t i = 0; i < changes->count && db->rc == SQLITE_OK; i++)
         change(db, &changes->changes[i]);
+    store_attempts_save(db, changes);
 }

@@ -17,7 +17,8 @@ enum { LOOK_MAX = 5000 };
 struct found {
     struct store_job job;
     struct store_standing standing;
-    bool good;
+    int64_t wait_ms; /* > 0: not admitted */
+    bool good, admitted;
 };
 
 struct finds {
@@ -28,9 +29,10 @@ struct finds {
 struct progress {
     struct store_claim *claim;
     struct store_jobs jobs;
-    size_t leased, ended;
+    size_t leased, ended, moved;
     size_t looked; /* by a claim that only ends */
-    bool more;     /* stopped by a limit */
+    bool stopped;  /* it has ended or moved as many as it may */
+    bool looked_at[PRIORITIES], more[PRIORITIES];
 };
 
 /* Why this job may not be asked again, and what it becomes; NULL if it may. */
@@ -75,14 +77,27 @@ static void lease(struct store_db *db, struct progress *p, struct found *f)
     p->leased++;
 }
 
+/* The job stays queued, and is due when there is room for another attempt to its number. */
+static void move(struct store_db *db, struct progress *p, struct found *f)
+{
+    f->standing.due_ms = db->now_ms + f->wait_ms;
+    store_row_step(db, &f->standing, JOB_QUEUED, STORE_NUMBER_WAITS, f->job.code);
+    store_job_free(&f->job);
+    p->moved++;
+}
+
 /* Takes what is found over into the result, or frees it. */
 static void settle(struct store_db *db, struct progress *p, struct found *f)
 {
     enum job_state ended;
     bool sound = f->good && f->standing.intact && f->standing.state == JOB_QUEUED;
     const char *reason = sound ? past(db, &f->standing, &ended) : NULL;
+    if (f->admitted && (!sound || reason))
+        p->claim->dismiss(p->claim->admit_arg, &f->job);
     if (sound && reason) {
         end(db, p, f, ended, reason);
+    } else if (sound && f->wait_ms > 0) {
+        move(db, p, f);
     } else if (sound) {
         lease(db, p, f);
     } else {
@@ -100,83 +115,139 @@ static struct found *finds_add(struct finds *finds)
     return &finds->list[finds->count++];
 }
 
-/* Rows are read first and changed then: the change takes them out of the index that is being read. */
-static void read_due(struct store_db *db, struct progress *p, int priority, struct finds *finds)
+/* Whether the job may be tried now, as far as its number goes. */
+static void ask_admission(const struct store_claim *claim, struct found *f)
 {
-    size_t leases = 0, ends = 0;
-    bool only_ends = p->claim->limit == 0;
+    f->wait_ms = 0;
+    f->admitted = false;
+    if (!claim->admit || !f->good)
+        return;
+    f->wait_ms = claim->admit(claim->admit_arg, &f->job);
+    f->admitted = f->wait_ms <= 0;
+}
+
+/* How far one look into a priority goes. */
+struct reach {
+    size_t leases, leases_max; /* of this look */
+    size_t ends, moves;
+};
+
+static bool is_far_enough(struct progress *p, const struct reach *r)
+{
+    bool full = p->claim->limit == 0 ? ++p->looked > LOOK_MAX : r->leases >= r->leases_max;
+    p->stopped = p->stopped || p->ended + r->ends >= STORE_CLAIM_ENDED ||
+                 p->moved + r->moves >= STORE_CLAIM_MOVED || (full && p->claim->limit == 0);
+    return full || p->stopped;
+}
+
+/* False if the job is to be left as it is. */
+static bool take_found(struct store_db *db, struct progress *p, struct found *f, struct reach *r)
+{
+    enum job_state ended;
+    if (past(db, &f->standing, &ended)) {
+        f->wait_ms = 0;
+        f->admitted = false;
+        r->ends++;
+        return true;
+    }
+    if (p->claim->limit == 0 || (p->claim->no_pinned && f->standing.pinned))
+        return false;
+    ask_admission(p->claim, f);
+    r->moves += f->wait_ms > 0;
+    r->leases += f->wait_ms <= 0;
+    return true;
+}
+
+/* Rows are read first and changed then: the change takes them out of the index that is being read. */
+static void read_due(struct store_db *db, struct progress *p, int priority, size_t most, struct finds *finds)
+{
+    struct reach r = {.leases_max = most};
     sqlite3_stmt *st = db_stmt(db, SQL_DUE);
     db_bind_text(st, 1, p->claim->provider);
     sqlite3_bind_int(st, 2, priority);
     sqlite3_bind_int64(st, 3, db->now_ms);
+    p->looked_at[priority] = true;
+    p->more[priority] = false;
     while (db_row(db, st)) {
-        bool full = only_ends ? ++p->looked > LOOK_MAX : p->leased + leases >= p->claim->limit;
-        p->more = full || p->ended + ends >= STORE_CLAIM_ENDED;
-        if (p->more)
+        if (is_far_enough(p, &r)) {
+            p->more[priority] = true;
             break;
+        }
         struct found *f = finds_add(finds);
         f->good = store_row_job(&db->scratch, st, &f->job, &f->standing);
-        enum job_state ended;
-        bool ends_it = past(db, &f->standing, &ended) != NULL;
-        bool passed_over = only_ends || (p->claim->no_pinned && f->standing.pinned);
-        if (!ends_it && passed_over) {
+        if (!take_found(db, p, f, &r)) {
             store_job_free(&f->job);
             finds->count--;
-            continue;
+            p->more[priority] = true;
         }
-        leases += !ends_it;
-        ends += ends_it;
     }
     sqlite3_reset(st);
 }
 
-static void claim_priority(struct store_db *db, struct progress *p, int priority)
+static void claim_priority(struct store_db *db, struct progress *p, int priority, size_t most)
 {
     struct finds finds = {0};
-    read_due(db, p, priority, &finds);
+    if (p->stopped || db->rc != SQLITE_OK)
+        return;
+    read_due(db, p, priority, most, &finds);
     for (size_t i = 0; i < finds.count; i++)
         settle(db, p, &finds.list[i]);
+    p->claim->taken[priority] += finds.count;
     free(finds.list);
 }
 
-static int64_t next_due(struct store_db *db, const struct progress *p)
+/* Each priority its share, then what is left to whoever has more. */
+static void claim_all(struct store_db *db, struct progress *p)
 {
-    if (p->more)
+    size_t limit = p->claim->limit;
+    for (int i = PRIORITY_CRITICAL; i <= PRIORITY_BULK; i++)
+        if (p->claim->share[i] && p->leased < limit)
+            claim_priority(db, p, i,
+                           p->claim->share[i] < limit - p->leased ? p->claim->share[i] : limit - p->leased);
+    for (int i = PRIORITY_CRITICAL; i <= PRIORITY_BULK; i++)
+        if ((p->leased < limit || limit == 0) && (!p->looked_at[i] || p->more[i]))
+            claim_priority(db, p, i, limit - p->leased);
+}
+
+static int64_t next_due(struct store_db *db, const struct progress *p, int priority)
+{
+    if (!p->looked_at[priority])
+        return STORE_NOT_LOOKED;
+    if (p->more[priority])
         return 0;
     int64_t next = -1;
-    for (int priority = PRIORITY_CRITICAL; priority <= PRIORITY_BULK; priority++) {
-        sqlite3_stmt *st = db_stmt(db, SQL_NEXT_DUE);
-        db_bind_text(st, 1, p->claim->provider);
-        sqlite3_bind_int(st, 2, priority);
-        sqlite3_bind_int64(st, 3, db->now_ms);
-        if (db_row(db, st)) {
-            int64_t in_ms = sqlite3_column_int64(st, 0) - db->now_ms;
-            if (next < 0 || in_ms < next)
-                next = in_ms;
-        }
-        sqlite3_reset(st);
-    }
+    sqlite3_stmt *st = db_stmt(db, SQL_NEXT_DUE);
+    db_bind_text(st, 1, p->claim->provider);
+    sqlite3_bind_int(st, 2, priority);
+    sqlite3_bind_int64(st, 3, db->now_ms);
+    if (db_row(db, st))
+        next = sqlite3_column_int64(st, 0) - db->now_ms;
+    sqlite3_reset(st);
     return next;
 }
 
 void store_claim_run(struct store_db *db, struct store_unit *unit)
 {
     struct progress p = {.claim = (struct store_claim *)unit};
-    for (int priority = PRIORITY_CRITICAL; priority <= PRIORITY_BULK && !p.more && db->rc == SQLITE_OK;
-         priority++)
-        claim_priority(db, &p, priority);
-    p.claim->next_due_in_ms = next_due(db, &p);
+    claim_all(db, &p);
+    for (int i = PRIORITY_CRITICAL; i <= PRIORITY_BULK; i++)
+        p.claim->next_due_in_ms[i] = next_due(db, &p, i);
     p.claim->jobs = p.jobs.list;
     p.claim->count = p.jobs.count;
+    p.claim->moved = p.moved;
 }
 
 void store_claim_reset(struct store_unit *unit)
 {
     struct store_claim *claim = (struct store_claim *)unit;
-    for (size_t i = 0; i < claim->count; i++)
+    for (size_t i = 0; i < claim->count; i++) {
+        if (claim->admit && claim->jobs[i].state == JOB_LEASED)
+            claim->dismiss(claim->admit_arg, &claim->jobs[i]);
         store_job_free(&claim->jobs[i]);
+    }
     free(claim->jobs);
     claim->jobs = NULL;
+    memset(claim->taken, 0, sizeof claim->taken);
     claim->count = 0;
 }
 

@@ -45,8 +45,9 @@ static void read_texts(struct store_digest *d, const char *texts)
 {
     cJSON *list = texts ? cJSON_Parse(texts) : NULL;
     const cJSON *one;
-    cJSON_ArrayForEach(one, list) if (d->texts_count < STORE_DIGEST_TEXTS && cJSON_IsString(one))
-        d->texts[d->texts_count++] = xstrdup(one->valuestring);
+    for (one = list ? list->child : NULL; one && d->texts_count < STORE_DIGEST_TEXTS; one = one->next)
+        if (cJSON_IsString(one))
+            d->texts[d->texts_count++] = xstrdup(one->valuestring);
     cJSON_Delete(list);
 }
 

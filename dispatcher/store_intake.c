@@ -204,7 +204,8 @@ static void add_quiet(struct store_db *db, struct store_job *j)
     if (n->counted_only)
         return;
     reason_of(n, reason, sizeof reason);
-    add_ended(db, j, is_merged(n) ? JOB_MERGED : JOB_SUPPRESSED, j->reason ? j->reason : reason);
+    bool says_why = j->state == JOB_SUPPRESSED && j->reason;
+    add_ended(db, j, is_merged(n) ? JOB_MERGED : JOB_SUPPRESSED, says_why ? j->reason : reason);
 }
 
 /* True if it may be queued. What comes suppressed already is counted by the reason that it has. */

@@ -90,6 +90,9 @@ enum store_sql {
     SQL_PURGE_JOB,
     SQL_PURGE_EVENTS,
     SQL_PURGE_DELETIONS,
+    SQL_ATTEMPTS_ADD,
+    SQL_ATTEMPTS_ALL,
+    SQL_ATTEMPTS_PURGE,
     SQL_PURGE_COUNTERS,
     SQL_PURGE_COUNTERS_NEXT,
     SQL_COUNTER_GET,
@@ -354,6 +357,15 @@ void store_digest_orphans(struct store_db *db);
 /* ---- store_claim.c ---- */
 int64_t store_oldest_due(struct store_db *db);
 
+/* ---- store_attempts.c ---- */
+/* Writes what CHANGES say about numbers, and forgets what is older than they say. */
+void store_attempts_save(struct store_db *db, const struct store_changes *changes);
+struct store_attempt *store_attempts_load(struct store_db *db, size_t *count);
+/* Whether a row that was read out of a page is one of this table; takes it over unless its number is there.
+ */
+bool store_attempts_row(const struct page_row *row);
+void store_attempts_take(struct store_db *db, const struct page_row *row);
+
 /* ---- store_list.c ---- */
 enum { STORE_LIST_CHUNK = 2000 };
 struct store_rows {
@@ -501,6 +513,8 @@ struct store {
     struct tallies tallies;
     struct store_job *leased;
     size_t leased_count;
+    struct store_attempt *attempts;
+    size_t attempts_count;
     bool told_accepting;
     const char *told_trouble;
     void (*on_health)(void *arg);

@@ -316,6 +316,11 @@ static void take_row(void *arg, const struct page_row *row)
         return;
     if (!row->has_rowid && row->count == 2 && v[0].kind == PAGE_TEXT && v[1].kind == PAGE_TEXT)
         take_pair(s, row);
+    if (store_attempts_row(row)) {
+        store_attempts_take(&s->db, row);
+        step(s);
+        return;
+    }
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         if (has_shape(row, &shapes[i])) {
             take_shape(s, row, &shapes[i]);

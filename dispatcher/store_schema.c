@@ -37,7 +37,9 @@ static const char version_1[] =
     "CREATE INDEX jobs_standing ON jobs(state) WHERE (state < 3 OR state > 7);";
 
 /* Version 2: noise control. Counters are small blobs of store_counter.h; digests are held jobs that collect
- * events; parents keep the event whose recipients are to be looked up. */
+ * events; parents keep the event whose recipients are to be looked up.
+ * attempts: of each commit of outcomes, the numbers that were tried and those that the provider wants to be
+ * left alone (store_attempts.c); its rows go in order of time and are few. */
 static const char version_2[] =
     "ALTER TABLE jobs ADD COLUMN price_micro INTEGER;"
     "CREATE TABLE counters(key BLOB PRIMARY KEY, ends_ms INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID;"
@@ -48,7 +50,9 @@ static const char version_2[] =
     "CREATE INDEX digests_due ON digests(due_ms);"
     "CREATE TABLE parents(row INTEGER PRIMARY KEY, event BLOB NOT NULL);"
     "CREATE TABLE tallies(rule TEXT NOT NULL, why INTEGER NOT NULL, jobs INTEGER NOT NULL,"
-    " parts INTEGER NOT NULL, price_micro INTEGER NOT NULL, PRIMARY KEY(rule, why)) WITHOUT ROWID;";
+    " parts INTEGER NOT NULL, price_micro INTEGER NOT NULL, PRIMARY KEY(rule, why)) WITHOUT ROWID;"
+    "CREATE TABLE attempts(row INTEGER PRIMARY KEY, boot INTEGER NOT NULL, boot_ms INTEGER NOT NULL,"
+    " at_ms INTEGER NOT NULL, list BLOB NOT NULL);";
 
 /* migrations[N] leads from version N to N + 1. */
 static const char *const migrations[STORE_SCHEMA_VERSION] = {version_1, version_2};

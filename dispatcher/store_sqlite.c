@@ -83,6 +83,12 @@ static const char *const texts[SQL_COUNT] = {
                          " (SELECT row FROM events ORDER BY row LIMIT ?1) AND decided_ms < ?2",
     [SQL_PURGE_DELETIONS] = "DELETE FROM deletions WHERE row IN"
                             " (SELECT row FROM deletions ORDER BY row LIMIT ?1) AND at_ms < ?2",
+    [SQL_ATTEMPTS_ADD] = "INSERT INTO attempts(row, boot, boot_ms, at_ms, list) VALUES(?5, ?1, ?2, ?3, ?4)"
+                         " ON CONFLICT DO NOTHING",
+    [SQL_ATTEMPTS_ALL] = "SELECT boot, boot_ms, at_ms, list FROM attempts ORDER BY row DESC",
+    [SQL_ATTEMPTS_PURGE] =
+        "DELETE FROM attempts WHERE row IN (SELECT row FROM attempts ORDER BY row LIMIT ?1)"
+        " AND ((boot = ?2 AND boot_ms < ?3) OR (boot <> ?2 AND at_ms < ?4))",
     [SQL_PURGE_COUNTERS] = "DELETE FROM counters WHERE key > ?1 AND key <= ?2 AND ends_ms < ?3",
     [SQL_PURGE_COUNTERS_NEXT] = "SELECT max(key) FROM"
                                 " (SELECT key FROM counters WHERE key > ?1 ORDER BY key LIMIT ?2)",
@@ -114,9 +120,10 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_PARENT_ADD] = "INSERT INTO parents VALUES(?1, ?2) ON CONFLICT DO NOTHING",
     [SQL_PARENT_LIST] = "SELECT row, event FROM parents WHERE row > ?1 ORDER BY row LIMIT ?2",
     [SQL_PARENT_DROP] = "DELETE FROM parents WHERE row = ?1",
-    [SQL_PARENT_EXPIRED] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE row IN (SELECT row FROM parents)"
-                           " AND state = 2 AND (state < 3 OR state > 7) AND expires_ms > 0"
-                           " AND expires_ms <= ?1 LIMIT ?2",
+    [SQL_PARENT_EXPIRED] =
+        "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE row IN (SELECT row FROM parents)"
+        " AND state = 2 AND (state < 3 OR state > 7) AND expires_ms > 0"
+        " AND expires_ms <= ?1 LIMIT ?2",
     [SQL_SAVE] = "SAVEPOINT try",
     [SQL_SAVE_BACK] = "ROLLBACK TO try",
     [SQL_SAVE_END] = "RELEASE try",

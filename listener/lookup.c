@@ -64,6 +64,7 @@ struct lookup {
     uint64_t pause_until_ms; /* after a refusal that concerns all */
     double credit;
     uint64_t credit_ms;
+    bool complained;
     struct lookup_counts counts;
 };
 
@@ -300,10 +301,23 @@ static void call(struct slot *s)
              context_params(t, all ? NULL : solution), session_token(l->session), on_answer, s);
 }
 
-/* True while there is somewhere to look. */
-static bool has_more(const struct lookup *l, const struct task *t)
+/* Contexts are listed with a scope of their own, without which nothing can be searched. */
+static bool can_search(struct lookup *l)
 {
-    return t->contexts_count || (t->searches && t->solution < l->settings->solutions_count);
+    if (!session_token(l->session) || session_granted(l->session, "context"))
+        return true;
+    if (!l->complained)
+        log_warn("members of containers are not found where events name no context (deletions, statistics)",
+                 log_str("reason", "the API key was not asked for the scope `context`, or lacks it"),
+                 log_str("advice", "give the key the scope context, and leave catch_up on"));
+    l->complained = true;
+    return false;
+}
+
+/* True while there is somewhere to look. */
+static bool has_more(struct lookup *l, const struct task *t)
+{
+    return t->contexts_count || (t->searches && t->solution < l->settings->solutions_count && can_search(l));
 }
 
 static void take_next(struct slot *s)
@@ -518,6 +532,9 @@ void lookup_again(struct lookup *l)
     for (size_t i = 0; i < LOOKUP_RUNNING_MAX; i++)
         if (l->slots[i].task)
             l->slots[i].task->again = true;
+    l->pause_until_ms = 0;
+    backoff_reset(&l->retry);
+    lookup_token(l);
 }
 
 const struct lookup_counts *lookup_counts(const struct lookup *l)

@@ -38,7 +38,8 @@ void lookup_free(struct lookup **l);
 void lookup_ask(struct lookup *l, const struct wire_members_ask *ask);
 /* There is a new token. */
 void lookup_token(struct lookup *l);
-/* What the Bridge said before now may be out of date: look-ups under way begin anew. */
+/* The Bridge is there (again), and what it said before now may be out of date: look-ups under way begin anew,
+ * and no pause is kept. */
 void lookup_again(struct lookup *l);
 /* Whoever asked is gone. */
 void lookup_clear(struct lookup *l);

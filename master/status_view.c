@@ -187,7 +187,7 @@ static void print_senders(const struct page *p, const cJSON *status)
 
 static void print_lines(const struct page *p, const cJSON *status)
 {
-    struct table *t = TABLE("provider", "state", ">limit", ">in flight", ">ready", "");
+    struct table *t = TABLE("provider", "state", ">limit", ">in flight", ">ready", ">numbers at limit", "");
     const cJSON *one;
     cJSON_ArrayForEach(one, json_member(status, "lines"))
     {
@@ -204,9 +204,29 @@ static void print_lines(const struct page *p, const cJSON *status)
         table_cell(t, rate);
         table_cell_number(t, json_number(one, "in_flight"));
         table_cell_number(t, json_number(one, "ready"));
+        table_cell_number(t, json_number(one, "numbers_waiting"));
         table_cell(t, json_text(one, "reason"));
     }
     print_section(p, "LINES", t);
+}
+
+static void print_priorities(const struct page *p, const cJSON *status)
+{
+    struct table *t = TABLE("provider", "priority", ">weight", ">requests", ">ready", "");
+    const cJSON *line, *one;
+    cJSON_ArrayForEach(line, json_member(status, "lines"))
+    {
+        cJSON_ArrayForEach(one, json_member(line, "priorities"))
+        {
+            table_cell(t, json_text(line, "provider"));
+            table_cell(t, one->string);
+            table_cell_number(t, json_number(one, "weight"));
+            table_cell_number(t, json_number(one, "requests"));
+            table_cell_number(t, json_number(one, "ready"));
+            table_cell(t, cJSON_IsTrue(json_member(one, "waiting")) ? "more wait" : "");
+        }
+    }
+    print_section(p, "PRIORITIES", t);
 }
 
 /* ---- what is kept from ringing ---- */
@@ -292,6 +312,7 @@ void status_view_print(const cJSON *status, const struct status_view *view, FILE
     print_queue(&p, status);
     print_senders(&p, status);
     print_lines(&p, status);
+    print_priorities(&p, status);
     print_silences(&p, status);
     print_noise(&p, status);
     print_rates(&p, status);

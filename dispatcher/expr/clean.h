@@ -2,9 +2,10 @@
  * Cleaning of what application users wrote before it enters a message (docs/expressions.md, "What is
  * inserted").
  *
- * In this order: invalid UTF-8 becomes U+FFFD; line breaks and tabs become one space; control characters,
- * bidirectional controls, zero-width and other invisible characters are removed; links are defanged; the text
- * is cut to a number of code points.
+ * In this order: invalid UTF-8 becomes U+FFFD; line breaks and tabs become one space, wide blanks a plain
+ * one; control characters, bidirectional controls, zero-width and other invisible characters are removed, and
+ * combining marks beyond four on a letter; links are defanged (dispatcher/expr/links.h); the text is cut to a
+ * number of code points.
  */
 #ifndef BRIDGEBELL_DISPATCHER_EXPR_CLEAN_H
 #define BRIDGEBELL_DISPATCHER_EXPR_CLEAN_H

@@ -59,8 +59,8 @@ struct range {
     uint32_t last;
 };
 
-/* Letters beyond ASCII that names of hosts may have: alphabets and ideographs, no symbols, no emoji;
- * ascending. */
+/* Letters, digits and marks beyond ASCII that a top-level domain may have, or that become such in a plain
+ * form; ascending. */
 static const struct range letters[] = {
     {0x00AA, 0x00AA}, {0x00B2, 0x00BA},   {0x00C0, 0x00D6},   {0x00D8, 0x00F6},   {0x00F8, 0x1FFF},
     {0x2070, 0x209F}, {0x20D0, 0x20FF},   {0x2100, 0x218F},   {0x2460, 0x24FF},   {0x2C00, 0x2DFF},
@@ -69,19 +69,22 @@ static const struct range letters[] = {
     {0xFF66, 0xFFDC}, {0x10000, 0x1EFFF}, {0x1F100, 0x1F1E5}, {0x20000, 0x3FFFF},
 };
 
-/* One character of a label of a host's name; returns its length or 0. */
-static size_t label_character(const char *text, size_t len)
+static bool has_wide_letter(const char *label, size_t len)
 {
     size_t used = 0;
-    if (len == 0)
-        return 0;
-    if (is_letter(*text) || is_number(*text) || *text == '-' || *text == '_')
-        return 1;
-    uint32_t code = text_decode(text, len, &used);
-    for (size_t i = 0; i < sizeof letters / sizeof letters[0] && code >= letters[i].first; i++)
-        if (code <= letters[i].last)
-            return used;
-    return 0;
+    for (size_t at = 0; at < len; at += used) {
+        uint32_t code = text_decode(label + at, len - at, &used);
+        for (size_t i = 0; i < sizeof letters / sizeof letters[0] && code >= letters[i].first; i++)
+            if (code <= letters[i].last)
+                return true;
+    }
+    return false;
+}
+
+static bool is_wide_blank(uint32_t code)
+{
+    return (code >= 0x2000 && code <= 0x200A) || code == 0x1680 || code == 0x2028 || code == 0x2029 ||
+           code == 0x202F || code == 0x205F || code == 0x3000;
 }
 
 /* What browsers take for a full stop between labels, and what becomes one in the plain form of a text. */
@@ -96,6 +99,20 @@ static size_t dot_length(const char *text, size_t len)
         if (dots[i] == code)
             return used;
     return 0;
+}
+
+/* One character of a label of a host's name; returns its length or 0. Phones take any that is not ASCII,
+ * symbols and emoji among them. */
+static size_t label_character(const char *text, size_t len)
+{
+    size_t used = 0;
+    if (len == 0)
+        return 0;
+    if (is_letter(*text) || is_number(*text) || *text == '-' || *text == '_')
+        return 1;
+    uint32_t code = text_decode(text, len, &used);
+    bool fits = code > 0xA0 && !is_wide_blank(code) && dot_length(text, len) == 0;
+    return fits ? used : 0;
 }
 
 static size_t label_length(const char *text, size_t len)
@@ -203,7 +220,10 @@ static size_t find_other_scheme(struct scan *s, size_t at)
 
 static void find_schemes(struct scan *s)
 {
-    for (size_t at = 0; at < s->length;) {
+    /* few words have one */
+    const char *colon = s->length == 0 ? NULL : memrchr(s->word, ':', s->length);
+    size_t end = colon == NULL ? 0 : (size_t)(colon - s->word) + 1;
+    for (size_t at = 0; at < end;) {
         size_t read = find_web_scheme(s, at);
         read = read > 0 ? read : find_acting_scheme(s, at);
         read = read > 0 ? read : find_other_scheme(s, at);
@@ -221,9 +241,8 @@ static bool is_top_level(const char *label, size_t len)
     size_t n = 0;
     if (is_number(label[0]))
         return false;
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)label[i] >= 0x80)
-            return true;
+    if (has_wide_letter(label, len))
+        return true;
     if (len > 4 && strncasecmp(label, "xn--", 4) == 0)
         return true;
     for (; n < len && n < LABEL_LIMIT && is_letter(label[n]); n++)
@@ -270,6 +289,13 @@ static struct host read_host(const char *text, size_t len)
     return host;
 }
 
+/* "www", alone or behind what is not ASCII. */
+static bool is_www(const char *label, size_t len)
+{
+    return len >= 3 && strncasecmp(label + len - 3, "www", 3) == 0 &&
+           (len == 3 || (unsigned char)label[len - 4] >= 0x80);
+}
+
 /* Whether a phone could make a link of the name; `addressed`: it stands behind "//" or "@"; `after`: what
  * follows it. */
 static bool is_link(const char *text, const struct host *host, bool addressed, size_t after_length)
@@ -283,7 +309,7 @@ static bool is_link(const char *text, const struct host *host, bool addressed, s
         return false;
     if (host->numeric)
         return host->labels == 4 && (path || addressed);
-    return path || addressed || host->known || (host->first_length == 3 && strncasecmp(text, "www", 3) == 0);
+    return path || addressed || host->known || is_www(text, host->first_length);
 }
 
 static void bracket_dots(struct scan *s, size_t start, size_t end)

@@ -13,6 +13,13 @@ static bool is_mark(uint32_t code)
            utf8proc_get_property((utf8proc_int32_t)code)->combining_class != 0;
 }
 
+/* Whether a lone code point may have a canonical form of its own: the Ohm sign is an Omega. */
+static bool has_form(uint32_t code)
+{
+    return code >= MARKS_START &&
+           utf8proc_get_property((utf8proc_int32_t)code)->decomp_seqindex != UINT16_MAX;
+}
+
 /* Takes the marks that follow. */
 static void take_marks(const struct glyphs *g, struct glyph *glyph)
 {
@@ -70,8 +77,7 @@ bool glyphs_next(struct glyphs *g, struct glyph *glyph)
     glyph->joined = continues(g, glyph->codes[0]);
     if (code != TEXT_INVALID) {
         take_marks(g, glyph);
-        /* A lone code point may have a canonical form of its own: the Ohm sign is an Omega. */
-        if (glyph->count > 1 || code >= MARKS_START)
+        if (glyph->count > 1 || has_form(code))
             compose(g, glyph);
     }
     g->last = glyph->codes[glyph->count - 1];

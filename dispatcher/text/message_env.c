@@ -11,6 +11,7 @@
 
 #define FORMAT_LIMIT 200u /* bytes of a date's format */
 #define FORMS_LIMIT 6u
+#define SHORT_LIMIT 1000 /* characters; its cost is not counted in steps */
 
 static const char *language_of(const struct message_context *context)
 {
@@ -129,8 +130,9 @@ static struct expr_value call_short(void *context, const struct expr_value *args
     bool all = true;
     (void)context;
     (void)count;
-    if (args[0].type != EXPR_STRING || args[1].type != EXPR_INT || args[1].as.integer < 0)
-        return expr_failure("short() wants a string and how many characters it may have");
+    if (args[0].type != EXPR_STRING || args[1].type != EXPR_INT || args[1].as.integer < 0 ||
+        args[1].as.integer > SHORT_LIMIT)
+        return expr_failure("short() wants a string and how many characters it may have, 0 to 1000");
     uint64_t most = (uint64_t)args[1].as.integer;
     size_t end = cut_place(args[0], most, &all);
     if (all || most <= DOTS)

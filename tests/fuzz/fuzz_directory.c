@@ -1,5 +1,6 @@
 /* links: dispatcher_parts expr proto core m */
-/* The directory as CSV: any bytes; who is taken is found again, and nothing is taken where a fault is told. */
+/* The directory as CSV: any bytes; who is taken is found again, and nothing is taken where a fault is told.
+ */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

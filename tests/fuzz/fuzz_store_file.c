@@ -14,6 +14,8 @@ static void decode(void *arg, const struct page_row *row)
 {
     struct store_job job;
     struct store_standing standing;
+    if (store_attempts_row(row))
+        return;
     if (!row->has_rowid || row->count != STORE_JOB_COLUMNS_COUNT)
         return;
     store_row_decode(arg, row, &job, &standing);

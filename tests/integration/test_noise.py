@@ -256,6 +256,21 @@ def test_throttle_with_several_buckets(world):
     world.wait_noise({"rings": 4, "throttle": 6})
 
 
+def test_throttle_of_a_person_over_rules(world):
+    more = f'recipients "staff" {{ to = {{ "{NUMBER}", "{OTHER}" }} throttle = "3/h" }}\n'
+    per_person = 'throttle = "4/h" throttle_per = person'
+    world.start(rule("a", per_person, message="a") + rule("b", per_person, message="b") +
+                rule("c", to="staff", message="c") + rule("d", to="staff", message="d"), more=more)
+    world.say(5)
+    until("all to be decided", lambda: sum(sum(world.noise(r).values()) for r in "abcd") == 30)
+    rings = {r: world.noise(r)["rings"] for r in "abcd" if "rings" in world.noise(r)}
+    assert rings.get("a", 0) + rings.get("b", 0) == 4
+    assert rings.get("c", 0) + rings.get("d", 0) == 6
+    world.texts(10)
+    reasons = {job["reason"] for job in world.jobs("suppressed")}
+    assert reasons == {"throttle: 4/h to one person", "throttle: 3/h to this person"}
+
+
 def test_a_digest_survives(world):
     message = "{{ count }} in {{ rule }}: {{ texts[0] }}, {{ texts[1] }}"
     world.start(rule(more=f'digest = 15m digest_message = "{message}"'), at="2026-11-27 12:00")
@@ -314,6 +329,50 @@ def test_after_an_outage_old_events_are_one_message(world):
 
 # ---- digests in trouble ----
 
+def test_a_digest_rings_once_whatever_is_killed_while_it_closes(world):
+    people = ", ".join(f'"+485005007{n:02d}"' for n in range(20))
+    world.start(rule(more="digest = 1m", to=people), at="2026-11-27 12:00")
+    world.say(3)
+    world.wait_noise({"digest": 60})
+    world.clock.forward(61)
+    for _ in range(6):
+        world.kill_dispatcher()
+    # What a killed one had frozen is closed half a minute later.
+    world.clock.forward(31)
+    world.kill_dispatcher()
+    texts = world.texts(20)
+    assert set(texts) == {"lorem: 3 messages since 12:00. Latest: m 2"}
+    assert len({m["number"] for m in world.provider.messages()}) == 20
+    world.wait_noise({"digest": 60, "rings": 20})
+
+
+def test_the_quiet_hours_of_a_rule_count_instead_of_the_persons(world):
+    more = (f'recipients "night" {{ to = {{ "{NUMBER}" }} zone = "UTC" quiet_hours = {{ "20:00-08:00" }} }}\n')
+    world.start(rule(to="night", message="by the person") +
+                rule("own", 'quiet_hours = { "22:00-23:00" } quiet_action = drop', to="night", message="by the rule"),
+                at="2026-11-27 21:00", more=more)
+    world.say()
+    world.wait_noise({"quiet hours": 1})
+    world.wait_noise({"rings": 1}, "own")
+    world.clock.set("2026-11-27 22:30")
+    world.say()
+    world.wait_noise({"quiet hours": 1, "rings": 1}, "own")
+    world.clock.set("2026-11-28 08:01")
+    world.kill_dispatcher()
+    assert sorted(world.texts(2)) == ["2 messages in quiet hours since 27.11. 21:00. Latest: by the person", "by the rule"]
+
+
+def test_the_quiet_hours_of_a_person_give_one_summary_of_all_rules(world):
+    more = (f'recipients "night" {{ to = {{ "{NUMBER}" }} zone = "Europe/Warsaw" quiet_hours = {{ "20:00-08:00" }} }}\n')
+    world.start(rule(to="night") + rule("other", to="night", message="other"), at="2026-11-27 21:00", more=more)
+    world.say(2)
+    world.wait_noise({"quiet hours": 2})
+    world.wait_noise({"quiet hours": 2}, "other")
+    world.clock.set("2026-11-28 07:01")
+    world.kill_dispatcher()
+    assert re.match(r"4 messages in quiet hours since 27\.11\. 22:00\. Latest: ", world.texts(1)[0])
+
+
 def test_a_digest_has_keys_and_waits_for_the_morning(world):
     world.start(rule(more=f'digest = 2h digest_key = "author" {NIGHT}'), at="2026-11-27 20:30")  # 21:30 in Warsaw
     world.say(2, author="a")
@@ -338,6 +397,24 @@ def test_a_digest_whose_rule_is_gone_rings_all_the_same(world):
     world.clock.forward(901)
     world.kill_dispatcher()
     assert world.texts(1) == ["lorem: 2 messages since 12:00. Latest: m 1"]
+
+
+def test_a_digest_keeps_to_its_recipients_block_in_another_configuration(world):
+    staff = f'recipients "staff" {{ to = {{ "{NUMBER}" }} quiet_hours = {{ "22:00-07:00" }} }}\n'
+    others = f'recipients "{{}}" {{{{ to = {{{{ "{OTHER}" }}}} }}}}\n'
+    one = world.start(rule(more="digest = 2h", to="staff"), at="2026-11-27 19:30", more=staff)
+    world.say(2)
+    world.wait_noise({"digest": 2})
+    # Its place in the file is another one, and the quiet hours begin earlier.
+    one.write(world.line.config(rules=rule(more="digest = 2h", to="staff"), more=others.format("a") + others.format("b") +
+                                staff.replace("22:00", "21:00")))
+    one.cli("reload")
+    world.clock.set("2026-11-27 21:31")
+    world.kill_dispatcher()
+    assert len(world.jobs("held")) == 1
+    world.clock.set("2026-11-28 07:01")
+    world.kill_dispatcher()
+    assert world.texts(1) == ["lorem: 2 messages since 19:30. Latest: m 1"]
 
 
 def test_a_digest_of_somebody_who_opts_out(world):
@@ -401,9 +478,13 @@ def test_a_budget_warns_then_collects_then_leaves_the_critical(world):
     world.say(1)
     until("the warning", lambda: one.status()["budget_warnings"])
     warning = one.status()["budget_warnings"][0]
-    assert warning["used"] == 5 and warning["limit"] == 10 and "the rule" in warning["budget"]
+    assert warning["used"] == 5 and warning["limit"] == 10 and warning["budget"].startswith("messages a day, rule lorem, ")
     one.wait_log("a budget is nearly spent")
-    world.say(10)
+    assert "50% of a budget is spent: messages a day, rule lorem" in one.cli("status").stdout
+    world.kill_dispatcher()
+    world.say(1)
+    until("the warning again", lambda: [w["used"] for w in one.status()["budget_warnings"]] == [6])
+    world.say(9)
     world.wait_noise({"rings": 7, "budget": 8})
     world.wait_noise({"rings": 15}, "alarm")
     world.clock.forward(3601)
@@ -429,6 +510,37 @@ def test_the_budget_of_all(world):
     assert re.search(r'why=budget limit="messages a day, in all, 2026-11-27"', one.log_text())
     priced = [row for row in one.status()["noise"] if row["rule"] == "alarm" and row["why"] == "rings"]
     assert priced[0]["price"] == pytest.approx(0.5) and one.status()["currency"] == "PLN"
+
+
+def test_budgets_of_money_and_of_people(world):
+    more = ('limits { digest_at = 100 }\nprices { table = { "+48: 0.10" } }\n'
+            f'recipients "staff" {{ to = {{ "{NUMBER}", "{OTHER}" }} sms_per_month = 2 }}\n')
+    one = world.start(rule("money", 'money_per_day = "0.35"', message="{{ data.publicMeta.n }} " + "x" * 170) +
+                      rule("people", to="staff", message="p"), at="2026-11-30 12:00", more=more)
+    world.say(3)  # two parts each
+    world.wait_noise({"rings": 1, "budget": 2}, "money")
+    world.wait_noise({"rings": 4, "budget": 2}, "people")
+    assert {job["reason"] for job in world.jobs("suppressed")} == {
+        "budget: money a day, rule money, 2026-11-30", "budget: messages a month, one person, 2026-11"}
+    row = [r for r in one.status()["noise"] if r["rule"] == "money" and r["why"] == "rings"][0]
+    assert row["parts"] == 2 and row["price"] == pytest.approx(0.2)
+    world.kill_dispatcher()
+    world.say()
+    world.wait_noise({"rings": 1, "budget": 3}, "money")
+    world.clock.set("2026-12-01 00:01")
+    world.say()
+    world.wait_noise({"rings": 2, "budget": 3}, "money")
+    world.wait_noise({"rings": 6, "budget": 4}, "people")
+
+
+def test_the_day_of_a_budget_is_local(world):
+    world.start('zone = "Europe/Warsaw"\n' + rule(more="sms_per_day = 1"), at="2026-11-27 22:30",
+                more="limits { digest_at = 100 }\n")
+    world.say(2)
+    world.wait_noise({"rings": 1, "budget": 1})
+    world.clock.set("2026-11-27 23:01")  # midnight in Warsaw
+    world.say(2)
+    world.wait_noise({"rings": 2, "budget": 2})
 
 
 def test_a_rule_that_says_nothing_has_caps_that_are_named(world):

@@ -23,7 +23,7 @@
 #include "core/str.h"
 #include "dispatcher/queue_private.h"
 
-enum { JOBS_MAX = 4096, GRANTS_MAX = 8192, HOUR_MS = 3600 * 1000 };
+enum { JOBS_MAX = 4096, ATTEMPTS_MAX = 512, GRANTS_MAX = 8192, HOUR_MS = 3600 * 1000 };
 
 /* ---- the clock ---- */
 
@@ -62,8 +62,10 @@ const char *const job_state_names[JOB_STATES + 1] = {
     "merged", "expired", "cancelled", "uncertain", "dead",      "damaged",     NULL};
 
 static struct {
-    struct store_job jobs[JOBS_MAX];
-    size_t count;
+    struct store_job *jobs; /* size of them, JOBS_MAX unless a test asks for more */
+    size_t count, size;
+    struct store_attempt attempts[ATTEMPTS_MAX]; /* age_ms: when they were committed */
+    size_t attempts_count;
     struct store_unit *first, *last;
     enum store_status status; /* what the next commits come to */
     int64_t behind_ms;
@@ -135,6 +137,16 @@ struct store_job *store_take_leased(struct store *s, size_t *count)
     fake.leased_count = 0;
     return jobs;
 }
+struct store_attempt *store_take_attempts(struct store *s, size_t *count)
+{
+    (void)s;
+    struct store_attempt *list = xcalloc(ATTEMPTS_MAX, sizeof *list);
+    *count = fake.attempts_count;
+    memcpy(list, fake.attempts, sizeof fake.attempts);
+    for (size_t i = 0; i < *count; i++)
+        list[i].age_ms = now_us / 1000 - fake.attempts[i].age_ms;
+    return list;
+}
 void store_submit(struct store *s, struct store_unit *unit)
 {
     (void)s;
@@ -179,47 +191,97 @@ static void fake_step(struct store_change *c, struct store_job *j)
 static void fake_changes(struct store_changes *changes)
 {
     for (size_t i = 0; i < changes->count; i++) {
+        const struct store_change *c = &changes->changes[i];
+        if (c->number_key && fake.attempts_count < ATTEMPTS_MAX)
+            fake.attempts[fake.attempts_count++] =
+                (struct store_attempt){c->number_key, c->number_blocked_ms, now_us / 1000};
         struct store_job *j = fake_job(&changes->changes[i].job);
         assert_non_null(j);
         fake_step(&changes->changes[i], j);
     }
 }
 
-static void fake_claim_one(struct store_claim *claim, struct store_job *j, size_t *leased)
+static bool fake_is_due(const struct store_claim *claim, const struct store_job *j, int priority)
+{
+    return j->state == JOB_QUEUED && j->due_ms <= store_now_ms(NULL) && (int)j->priority == priority &&
+           strcmp(j->provider, claim->provider) == 0;
+}
+
+static void fake_return(struct store_claim *claim, const struct store_job *j)
+{
+    if ((claim->count & (claim->count - 1)) == 0)
+        claim->jobs = xreallocarray(claim->jobs, claim->count ? 2 * claim->count : 1, sizeof *claim->jobs);
+    claim->jobs[claim->count++] = copy_job(j);
+}
+
+/* True if it was leased. *PASSED: it was left as it is. */
+static bool fake_claim_one(struct store_claim *claim, struct store_job *j, bool *passed)
 {
     bool over = j->expires_ms && j->expires_ms <= store_now_ms(NULL);
-    if (!over && (*leased == claim->limit || (claim->no_pinned && j->pinned)))
-        return;
+    int64_t wait_ms = 0;
     if (over) {
         j->state = j->pinned ? JOB_UNCERTAIN : JOB_EXPIRED;
-    } else {
-        j->state = JOB_LEASED;
-        j->attempt++;
-        ++*leased;
+        fake_return(claim, j);
+        claim->taken[j->priority]++;
+        return false;
     }
-    claim->jobs = xreallocarray(claim->jobs, claim->count + 1, sizeof *claim->jobs);
-    claim->jobs[claim->count++] = copy_job(j);
+    *passed = *passed || claim->limit == 0 || (claim->no_pinned && j->pinned);
+    if (claim->limit == 0 || (claim->no_pinned && j->pinned))
+        return false;
+    claim->taken[j->priority]++;
+    if (claim->admit)
+        wait_ms = claim->admit(claim->admit_arg, j);
+    if (wait_ms > 0) {
+        j->due_ms = store_now_ms(NULL) + wait_ms;
+        free(j->reason);
+        j->reason = xstrdup(STORE_NUMBER_WAITS);
+        claim->moved++;
+        return false;
+    }
+    j->state = JOB_LEASED;
+    j->attempt++;
+    fake_return(claim, j);
+    return true;
+}
+
+static size_t fake_claim_some(struct store_claim *claim, int priority, size_t most)
+{
+    size_t leased = 0;
+    int64_t next_ms = -1;
+    bool passed = false;
+    claim->next_due_in_ms[priority] = STORE_NOT_LOOKED;
+    if (most == 0 && claim->limit)
+        return 0;
+    for (size_t i = 0; i < fake.count && next_ms != 0; i++) {
+        struct store_job *j = &fake.jobs[i];
+        bool due = fake_is_due(claim, j, priority);
+        if (due && leased == most && claim->limit)
+            next_ms = 0;
+        else if (due)
+            leased += fake_claim_one(claim, j, &passed);
+    }
+    for (size_t i = 0; i < fake.count && next_ms != 0; i++) {
+        const struct store_job *j = &fake.jobs[i];
+        int64_t in_ms = j->due_ms - store_now_ms(NULL);
+        if (j->state == JOB_QUEUED && (int)j->priority == priority && in_ms > 0 &&
+            strcmp(j->provider, claim->provider) == 0 && (next_ms < 0 || in_ms < next_ms))
+            next_ms = in_ms;
+    }
+    claim->next_due_in_ms[priority] = passed ? 0 : next_ms;
+    return leased;
 }
 
 static void fake_claim(struct store_claim *claim)
 {
     size_t leased = 0;
-    int64_t now_ms = store_now_ms(NULL);
     fake.claims++;
     fake.no_pinned = claim->no_pinned;
     for (int p = PRIORITY_CRITICAL; p <= PRIORITY_BULK; p++)
-        for (size_t i = 0; i < fake.count; i++) {
-            struct store_job *j = &fake.jobs[i];
-            if (j->state == JOB_QUEUED && j->due_ms <= now_ms && (int)j->priority == p &&
-                strcmp(j->provider, claim->provider) == 0)
-                fake_claim_one(claim, j, &leased);
-        }
-    claim->next_due_in_ms = -1;
-    for (size_t i = 0; i < fake.count; i++) {
-        int64_t in_ms = fake.jobs[i].due_ms > now_ms ? fake.jobs[i].due_ms - now_ms : 0;
-        if (fake.jobs[i].state == JOB_QUEUED && strcmp(fake.jobs[i].provider, claim->provider) == 0 &&
-            (claim->next_due_in_ms < 0 || in_ms < claim->next_due_in_ms))
-            claim->next_due_in_ms = in_ms;
+        leased += fake_claim_some(claim, p, claim->share[p]);
+    for (int p = PRIORITY_CRITICAL; p <= PRIORITY_BULK && claim->limit; p++) {
+        bool looked = claim->next_due_in_ms[p] != STORE_NOT_LOOKED;
+        if (leased < claim->limit && (!looked || claim->next_due_in_ms[p] == 0))
+            leased += fake_claim_some(claim, p, claim->limit - leased);
     }
 }
 
@@ -339,7 +401,7 @@ static void tell(int sender, int type)
     msg_in_free(&in);
 }
 
-static void give_credit(int sender, uint64_t free_requests)
+static inline void give_credit(int sender, uint64_t free_requests)
 {
     msg_begin(&seen.out, WIRE_CREDIT, 1);
     add_seen(seen.number, free_requests);
@@ -378,7 +440,7 @@ static void advance(uint64_t us)
     settle();
 }
 
-static void restart_queue(void)
+static inline void restart_queue(void)
 {
     for (int i = 0; i < 4; i++)
         if (senders[i])
@@ -393,6 +455,8 @@ static int setup(void **state)
 {
     (void)state;
     memset(&fake, 0, sizeof fake);
+    fake.size = JOBS_MAX;
+    fake.jobs = xcalloc(fake.size, sizeof *fake.jobs);
     seen.grants = xcalloc(GRANTS_MAX, sizeof *seen.grants);
     msg_in_init(&seen.in);
     msg_out_init(&seen.out, 0);
@@ -420,6 +484,7 @@ static int teardown(void **state)
     slice_free(&slice);
     for (size_t i = 0; i < fake.count; i++)
         store_job_free(&fake.jobs[i]);
+    free(fake.jobs);
     for (int i = 0; i < 4; i++) {
         free(peers[i].host);
         peers[i].host = NULL;
@@ -429,6 +494,62 @@ static int teardown(void **state)
     msg_out_free(&seen.out);
     memset(&seen, 0, sizeof seen);
     return 0;
+}
+
+/* Time goes by in steps, as the scheduler's timer would have it. */
+static inline void advance_ms(uint64_t ms, uint64_t step_us)
+{
+    uint64_t end_us = now_us + ms * 1000;
+    while (now_us < end_us) {
+        now_us += step_us;
+        queue_pass(queue);
+        commit();
+        queue_pass(queue);
+    }
+}
+
+/* ---- results ---- */
+
+static inline struct wire_result result_of(const struct hash_id *job, uint32_t attempt,
+                                           enum wire_outcome outcome, enum wire_class class, int32_t code)
+{
+    return (struct wire_result){.job = *job,
+                                .attempt = attempt,
+                                .outcome = outcome,
+                                .class = class,
+                                .code = code,
+                                .http_status = 200,
+                                .retry_after_ms = -1,
+                                .points_micro = -1,
+                                .parts = -1,
+                                .answer_us = 1000,
+                                .words = {"words", 5}};
+}
+
+static inline void send_results(int sender, uint64_t seq, const struct wire_result *results, size_t count,
+                                uint64_t free_requests)
+{
+    msg_begin(&seen.out, WIRE_RESULTS, 3);
+    msg_put_uint(&seen.out, seq);
+    add_seen(seen.number, free_requests);
+    msg_put_array(&seen.out, count);
+    for (size_t i = 0; i < count; i++)
+        wire_put_result(&seen.out, &results[i]);
+    tell(sender, WIRE_RESULTS);
+}
+
+/* One result for the job's present attempt, from sender 0 with plenty of credit. */
+static inline void answer_at(int sender, uint64_t seq, const struct store_job *j, enum wire_outcome outcome,
+                             enum wire_class class, int32_t code)
+{
+    struct wire_result r = result_of(&j->id, j->attempt, outcome, class, code);
+    send_results(sender, seq, &r, 1, 100);
+}
+
+static inline void answer(uint64_t seq, const struct store_job *j, enum wire_outcome outcome,
+                          enum wire_class class, int32_t code)
+{
+    answer_at(0, seq, j, outcome, class, code);
 }
 
 /* ---- jobs ---- */
@@ -454,16 +575,16 @@ static struct store_job make_job(unsigned n, const char *number, const char *tex
 }
 
 /* Puts a job into the store behind the scheduler's back, and tells it. */
-static struct store_job *put_job(struct store_job j)
+static inline struct store_job *put_job(struct store_job j)
 {
-    assert_true(fake.count < JOBS_MAX);
+    assert_true(fake.count < fake.size);
     j.row = (int64_t)fake.count + 1;
     fake.jobs[fake.count] = j;
     queue_kick(queue);
     return &fake.jobs[fake.count++];
 }
 
-static struct store_job *put_plain(unsigned n)
+static inline struct store_job *put_plain(unsigned n)
 {
     char number[20], text[32];
     snprintf(number, sizeof number, "+48500%06u", n);
@@ -472,7 +593,7 @@ static struct store_job *put_plain(unsigned n)
 }
 
 /* Offers COUNT jobs and inserts them, as the intake does. Returns how many were leased at once. */
-static size_t insert(struct store_job *jobs, size_t count)
+static inline size_t insert(struct store_job *jobs, size_t count)
 {
     struct store_job *pointers[128];
     size_t leased = 0;

@@ -152,7 +152,13 @@ static void test_clean(void **state)
         {"a\u00a0b\u2003c\u3000d\u2800e", "a b c d e"},
         {"100%s%n", "100%s%n"},
         {"{{ unsafe(link) }}", "{{ unsafe(link) }}"},
+        {"i\u2764.ws", "i\u2764[.]ws"},
+        {"\U0001F4A9.la/x", "\U0001F4A9[.]la/x"},
+        {"\u2764www.evil", "\u2764www[.]evil"},
+        {"\u201eevil.com\u201d", "\u201eevil[.]com\u201d"},
         /* and what is none */
+        {"\u201eKoniec.\u201d", "\u201eKoniec.\u201d"},
+        {"Koniec.\u2014Nowy", "Koniec.\u2014Nowy"},
         {"is it report.pdf?", "is it report.pdf?"},
         {"20.5m\xc2\xb2", "20.5m\xc2\xb2"},
         {"begin.middle.ending", "begin.middle.ending"},

@@ -279,18 +279,6 @@ static void what_the_link_does_not_take_is_not_lost(void **state)
     assert_string_equal(seen.grants[2].text, "text 2");
 }
 
-/* Time goes by in steps, as the scheduler's timer would have it. */
-static void advance_ms(uint64_t ms, uint64_t step_us)
-{
-    uint64_t end_us = now_us + ms * 1000;
-    while (now_us < end_us) {
-        now_us += step_us;
-        queue_pass(queue);
-        commit();
-        queue_pass(queue);
-    }
-}
-
 static size_t most_in_window(uint64_t length_us, const char *sender)
 {
     size_t most = 0;

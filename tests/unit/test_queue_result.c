@@ -2,50 +2,6 @@
 /* What becomes of jobs and lines by what the senders report, or do not report. */
 #include "queue_fake.h"
 
-/* ---- results ---- */
-
-static struct wire_result result_of(const struct hash_id *job, uint32_t attempt, enum wire_outcome outcome,
-                                    enum wire_class class, int32_t code)
-{
-    return (struct wire_result){.job = *job,
-                                .attempt = attempt,
-                                .outcome = outcome,
-                                .class = class,
-                                .code = code,
-                                .http_status = 200,
-                                .retry_after_ms = -1,
-                                .points_micro = -1,
-                                .parts = -1,
-                                .answer_us = 1000,
-                                .words = {"words", 5}};
-}
-
-static void send_results(int sender, uint64_t seq, const struct wire_result *results, size_t count,
-                         uint64_t free_requests)
-{
-    msg_begin(&seen.out, WIRE_RESULTS, 3);
-    msg_put_uint(&seen.out, seq);
-    add_seen(seen.number, free_requests);
-    msg_put_array(&seen.out, count);
-    for (size_t i = 0; i < count; i++)
-        wire_put_result(&seen.out, &results[i]);
-    tell(sender, WIRE_RESULTS);
-}
-
-/* One result for the job's present attempt, from sender 0 with plenty of credit. */
-static void answer_at(int sender, uint64_t seq, const struct store_job *j, enum wire_outcome outcome,
-                      enum wire_class class, int32_t code)
-{
-    struct wire_result r = result_of(&j->id, j->attempt, outcome, class, code);
-    send_results(sender, seq, &r, 1, 100);
-}
-
-static void answer(uint64_t seq, const struct store_job *j, enum wire_outcome outcome, enum wire_class class,
-                   int32_t code)
-{
-    answer_at(0, seq, j, outcome, class, code);
-}
-
 enum { LEASE_MS = 25000 };
 
 /* One job, granted to sender 0. */

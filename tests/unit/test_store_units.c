@@ -130,7 +130,7 @@ static void jobs_come_leased_or_ended(void **state)
     store_job_free(&on_disk);
     struct store_claim claim = fixture_claim(f, 10);
     assert_int_equal(claim.count, 0);
-    assert_int_equal(claim.next_due_in_ms, -1);
+    assert_int_equal(claim.next_due_in_ms[PRIORITY_NORMAL], -1);
     expect_counts(f, (uint64_t[JOB_STATES]){[JOB_LEASED] = 1, [JOB_SUPPRESSED] = 1});
     store_job_free(&leased);
     store_job_free(&quiet);
@@ -256,10 +256,10 @@ static void claims_go_by_priority_then_age(void **state)
     }
     struct store_claim claim = fixture_claim(f, 2);
     assert_int_equal(claim.count, 2);
-    assert_int_equal(claim.next_due_in_ms, 0);
+    assert_int_equal(claim.next_due_in_ms[PRIORITY_NORMAL], 0);
     struct store_claim rest = fixture_claim(f, 10);
     assert_int_equal(rest.count, 3);
-    assert_in_range(rest.next_due_in_ms, 1, 60000);
+    assert_in_range(rest.next_due_in_ms[PRIORITY_NORMAL], 1, 60000);
     for (size_t i = 0; i < 5; i++) {
         const struct store_job *j = i < 2 ? &claim.jobs[i] : &rest.jobs[i - 2];
         struct hash_id expected = fixture_id("job", order[i]);
@@ -282,7 +282,7 @@ static void a_claim_takes_its_provider_only(void **state)
     fixture_insert(f, &j, 1);
     struct store_claim claim = fixture_claim(f, 5);
     assert_int_equal(claim.count, 0);
-    assert_int_equal(claim.next_due_in_ms, -1);
+    assert_int_equal(claim.next_due_in_ms[PRIORITY_NORMAL], -1);
     store_job_free(&j);
 }
 
@@ -338,6 +338,138 @@ static void a_claim_of_nothing_only_ends(void **state)
     fixture_free_jobs(claim.jobs, claim.count);
 }
 
+static void add_of(struct fixture *f, int64_t from, size_t count, enum job_priority priority)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct store_job j = fixture_job(f, from + (int64_t)i);
+        j.priority = priority;
+        fixture_insert(f, &j, from + (int64_t)i);
+        store_job_free(&j);
+    }
+}
+
+static void count_claimed(const struct store_claim *claim, size_t counts[PRIORITIES])
+{
+    memset(counts, 0, PRIORITIES * sizeof *counts);
+    for (size_t i = 0; i < claim->count; i++)
+        counts[claim->jobs[i].priority]++;
+}
+
+static void a_claim_gives_each_priority_its_share(void **state)
+{
+    struct fixture *f = *state;
+    size_t counts[PRIORITIES];
+    add_of(f, 0, 10, PRIORITY_BULK);
+    add_of(f, 100, 2, PRIORITY_NORMAL);
+    add_of(f, 200, 10, PRIORITY_CRITICAL);
+    struct store_claim claim = {
+        .unit = {.kind = STORE_CLAIM}, .provider = "smsapi", .limit = 10, .share = {5, 3, 2}};
+    assert_int_equal(fixture_run(f, &claim.unit), STORE_OK);
+    /* what the normal ones do not need goes to the most urgent that has more */
+    count_claimed(&claim, counts);
+    assert_int_equal(counts[PRIORITY_CRITICAL], 6);
+    assert_int_equal(counts[PRIORITY_NORMAL], 2);
+    assert_int_equal(counts[PRIORITY_BULK], 2);
+    assert_int_equal(claim.next_due_in_ms[PRIORITY_CRITICAL], 0);
+    assert_int_equal(claim.next_due_in_ms[PRIORITY_NORMAL], -1);
+    assert_int_equal(claim.next_due_in_ms[PRIORITY_BULK], 0);
+    assert_int_equal(claim.taken[PRIORITY_BULK], 2);
+    fixture_free_jobs(claim.jobs, claim.count);
+    struct store_claim bulk = {
+        .unit = {.kind = STORE_CLAIM}, .provider = "smsapi", .limit = 3, .share = {0, 0, 3}};
+    assert_int_equal(fixture_run(f, &bulk.unit), STORE_OK);
+    count_claimed(&bulk, counts);
+    assert_int_equal(counts[PRIORITY_BULK], 3);
+    assert_int_equal(bulk.next_due_in_ms[PRIORITY_CRITICAL], STORE_NOT_LOOKED);
+    fixture_free_jobs(bulk.jobs, bulk.count);
+}
+
+/* ---- admission ---- */
+
+static struct {
+    const char *refused; /* a number */
+    int64_t wait_ms;
+    size_t asked, dismissed;
+} door;
+
+static int64_t admit(void *arg, const struct store_job *job)
+{
+    assert_ptr_equal(arg, &door);
+    door.asked++;
+    return door.refused && strcmp(door.refused, job->number) == 0 ? door.wait_ms : 0;
+}
+
+static void dismiss(void *arg, const struct store_job *job)
+{
+    (void)job;
+    assert_ptr_equal(arg, &door);
+    door.dismissed++;
+}
+
+static struct store_claim claim_with_door(size_t limit)
+{
+    memset(&door, 0, sizeof door);
+    return (struct store_claim){.unit = {.kind = STORE_CLAIM},
+                                .provider = "smsapi",
+                                .limit = limit,
+                                .admit = admit,
+                                .dismiss = dismiss,
+                                .admit_arg = &door};
+}
+
+static void who_is_not_admitted_is_due_later(void **state)
+{
+    struct fixture *f = *state;
+    fixture_fill(f, 0, 4);
+    struct store_claim claim = claim_with_door(2);
+    door.refused = "+48500500000"; /* of job 0 */
+    door.wait_ms = 60000;
+    assert_int_equal(fixture_run(f, &claim.unit), STORE_OK);
+    /* it takes nobody's place */
+    assert_int_equal(claim.count, 2);
+    assert_int_equal(claim.moved, 1);
+    assert_int_equal(claim.taken[PRIORITY_NORMAL], 3);
+    assert_int_equal(claim.next_due_in_ms[PRIORITY_NORMAL], 0);
+    assert_int_equal(door.asked, 3);
+    assert_int_equal(door.dismissed, 0);
+    fixture_free_jobs(claim.jobs, claim.count);
+    struct hash_id id = fixture_id("job", 0);
+    struct store_job j = fixture_look(f, &id);
+    assert_int_equal(j.state, JOB_QUEUED);
+    assert_int_equal(j.attempt, 0);
+    assert_int_equal(j.failures, 0);
+    assert_int_equal(j.first_attempt_ms, 0);
+    assert_string_equal(j.reason, STORE_NUMBER_WAITS);
+    assert_in_range(j.due_ms, store_now_ms(f->store) + 50000, store_now_ms(f->store) + 60000);
+    store_job_free(&j);
+    struct store_claim rest = claim_with_door(10);
+    assert_int_equal(fixture_run(f, &rest.unit), STORE_OK);
+    assert_int_equal(rest.count, 1);
+    assert_in_range(rest.next_due_in_ms[PRIORITY_NORMAL], 1, 60000);
+    fixture_free_jobs(rest.jobs, rest.count);
+}
+
+static void what_did_not_leave_keeps_its_place(void **state)
+{
+    struct fixture *f = *state;
+    struct store_job first = fixture_job(f, 0), second = fixture_job(f, 1);
+    first.due_ms -= 9000;
+    second.due_ms -= 5000;
+    fixture_insert(f, &first, 0);
+    fixture_insert(f, &second, 1);
+    for (int i = 0; i < 3; i++) {
+        struct store_claim claim = fixture_claim(f, 1);
+        assert_int_equal(claim.count, 1);
+        assert_memory_equal(&claim.jobs[0].id, &first.id, sizeof first.id);
+        struct store_change c = change_of(&claim.jobs[0], STEP_RETURN);
+        assert_int_equal(fixture_change(f, &c), STORE_OK);
+        assert_true(c.applied);
+        fixture_free_jobs(claim.jobs, claim.count);
+    }
+    store_job_free(&first);
+    store_job_free(&second);
+}
+
 static void pinned_jobs_wait_for_the_clock(void **state)
 {
     struct fixture *f = *state;
@@ -349,7 +481,7 @@ static void pinned_jobs_wait_for_the_clock(void **state)
         .unit = {.kind = STORE_CLAIM}, .provider = "smsapi", .limit = 10, .no_pinned = true};
     fixture_run(f, &claim.unit);
     assert_int_equal(claim.count, 1);
-    assert_int_equal(claim.next_due_in_ms, -1);
+    assert_int_equal(claim.next_due_in_ms[PRIORITY_NORMAL], 0);
     assert_memory_equal(&claim.jobs[0].id, &plain.id, sizeof plain.id);
     fixture_free_jobs(claim.jobs, claim.count);
     store_job_free(&pinned);
@@ -801,6 +933,9 @@ int main(void)
         CASE(a_claim_takes_its_provider_only),
         CASE(a_claim_ends_what_is_past),
         CASE(a_claim_of_nothing_only_ends),
+        CASE(a_claim_gives_each_priority_its_share),
+        CASE(who_is_not_admitted_is_due_later),
+        CASE(what_did_not_leave_keeps_its_place),
         CASE(pinned_jobs_wait_for_the_clock),
         CASE(a_retry_is_due_later),
         CASE(a_new_generation_forgets_the_first_attempt),
