@@ -85,6 +85,7 @@ static void decide(struct explaining *x)
     x->bridge = msg_str_dup(x->event.bridge);
     x->batch = batch_new(NULL, NULL, NULL, 0, -1, x->bridge);
     batch_add_event(x->batch, &x->event, c->rules, store_identity(c->store), store_now_ms(c->store));
+    explain_add_failures(x->explanation, c->rules, counts);
     explain_restore_counts(c->rules, &counts);
     if (!x->batch->intake.count) {
         reply(x);

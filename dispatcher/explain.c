@@ -271,6 +271,23 @@ struct rule_counts *explain_keep_counts(const struct rules *r)
     return counts;
 }
 
+void explain_add_failures(cJSON *explanation, const struct rules *r, const struct rule_counts *counts)
+{
+    cJSON *o;
+    cJSON_ArrayForEach(o, cJSON_GetObjectItem(explanation, "tried"))
+    {
+        const char *name = cJSON_GetStringValue(cJSON_GetObjectItem(o, "rule"));
+        int64_t i = name ? rules_table_find(r->names, name, strlen(name)) : RULES_TABLE_NONE;
+        if (i == RULES_TABLE_NONE || !cJSON_IsTrue(cJSON_GetObjectItem(o, "matched")))
+            continue;
+        const struct rule *rule = &r->list[i];
+        if (rule->failed > counts[i].failed && rule->failure)
+            cJSON_AddStringToObject(o, "failed", rule->failure);
+        if (rule->unrendered > counts[i].unrendered)
+            cJSON_AddBoolToObject(o, "unrendered", true);
+    }
+}
+
 void explain_restore_counts(struct rules *r, struct rule_counts **counts)
 {
     for (size_t i = 0; i < r->count; i++) {

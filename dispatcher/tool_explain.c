@@ -197,8 +197,13 @@ static void on_outcome(void *arg, const struct engine_outcome *o)
 static int explain_with(struct explaining *x, const struct event *e)
 {
     int64_t at_ms = e->received_ms > 0 ? e->received_ms : e->timestamp_ms;
-    x->explanation = explain_rules(engine_rules(x->engine), e);
-    if (engine_try(x->engine, e, at_ms)) {
+    struct rules *r = engine_rules(x->engine);
+    struct rule_counts *counts = explain_keep_counts(r);
+    x->explanation = explain_rules(r, e);
+    int tried = engine_try(x->engine, e, at_ms);
+    explain_add_failures(x->explanation, r, counts);
+    explain_restore_counts(r, &counts);
+    if (tried) {
         cJSON_Delete(x->explanation);
         return tool_fail("%s", engine_trouble(x->engine));
     }

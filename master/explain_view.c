@@ -184,6 +184,27 @@ static void print_job(const struct page *p, const cJSON *job)
     print_limits(p, job);
 }
 
+/* What failed behind the condition: of recipients, of keys, of the text. */
+static void print_failures(const struct page *p, const cJSON *rule)
+{
+    if (json_text(rule, "failed")[0]) {
+        blanks(p, 2 * INDENT);
+        fputs("an expression for recipients or a key failed: ", p->out);
+        print(p, TEXT_YELLOW, json_text(rule, "failed"));
+        fputc('\n', p->out);
+    }
+    if (json_flag(rule, "unrendered")) {
+        blanks(p, 2 * INDENT);
+        print(p, TEXT_YELLOW, "a part of the text failed and became ?");
+        fputc('\n', p->out);
+    }
+    if (json_flag(rule, "matched") && !cJSON_GetArraySize(json_member(rule, "jobs"))) {
+        blanks(p, 2 * INDENT);
+        print(p, TEXT_YELLOW, "rings nobody");
+        fputc('\n', p->out);
+    }
+}
+
 static void print_rule(const struct page *p, const cJSON *rule)
 {
     const cJSON *item;
@@ -199,6 +220,7 @@ static void print_rule(const struct page *p, const cJSON *rule)
     fputc('\n', p->out);
     cJSON_ArrayForEach(item, json_member(rule, "parts")) print_part(p, item);
     cJSON_ArrayForEach(item, json_member(rule, "jobs")) print_job(p, item);
+    print_failures(p, rule);
 }
 
 static void print_explanation(const struct page *p, const cJSON *x)

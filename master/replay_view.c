@@ -243,7 +243,8 @@ static void print_rule_errors(struct replay_view *v, const cJSON *s)
     {
         if (json_number(rule, "errors") <= 0)
             continue;
-        snprintf(line, sizeof line, "rule \"%s\": its condition failed on %s events, the last time: %s",
+        snprintf(line, sizeof line,
+                 "rule \"%s\": its condition, recipients or keys failed %s times, the last time: %s",
                  json_text(rule, "rule"), text_number(json_number(rule, "errors"), number, sizeof number),
                  json_text(rule, "last_error"));
         note(v, TEXT_YELLOW, line);

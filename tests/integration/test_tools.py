@@ -317,6 +317,25 @@ rule "off" { when = "true" enabled = off to = { "+48500500500" } message = "x" }
     assert rules["broken"]["parts"][1]["is"] == "error" and rules["broken"]["error"]
 
 
+def test_explain_says_what_failed_behind_a_condition(config, tmp_path):
+    def rule(name, to, message, more=""):
+        return f'rule "{name}" {{ when = "true" to = {{ {to} }} message = "{message}" {more} }}\n'
+    conf = config(rule("nobody", '"member(data.nosuch)"', "x") +
+                  rule("half", '"+48500500500", "member(data.other)"', "x {{ data.gone }}") +
+                  rule("key", '"+48500500500"', "x", 'throttle = "1/h" throttle_key = "data.key"') +
+                  rule("whole", '"+48500500500"', "x"))
+    text = json.dumps(message(1, 1774656000000))
+    explained = json.loads(run("explain", "-c", conf, "-", "--json", stdin=text).stdout)["explanation"]
+    rules = {rule["rule"]: rule for rule in explained["tried"]}
+    assert "nosuch" in rules["nobody"]["failed"] and rules["nobody"]["jobs"] == []
+    assert "other" in rules["half"]["failed"] and rules["half"]["unrendered"] is True
+    assert "key" in rules["key"]["failed"] and len(rules["key"]["jobs"]) == 1
+    assert "failed" not in rules["whole"] and "unrendered" not in rules["whole"]
+    shown = run("explain", "-c", conf, "-", stdin=text).stdout
+    assert shown.count("rings nobody") == 1 and "failed: no such key: 'nosuch'" in shown
+    assert shown.count("a part of the text failed") == 1
+
+
 def test_explain_says_what_is_wrong(config, tmp_path):
     conf = config(MESSAGES)
     (tmp_path / "no").write_text("hello\n")
