@@ -372,10 +372,10 @@ static struct expr_value call_tagged(void *context, const struct expr_value *arg
 }
 
 static const struct expr_function functions[] = {
-    {"member", 1, 1, call_member},
-    {"members", 0, 0, call_members},
-    {"others", 0, 0, call_others},
-    {"tagged", 1, 1, call_tagged},
+    {"member", 1, 1, call_member, NULL},
+    {"members", 0, 0, call_members, NULL},
+    {"others", 0, 0, call_others, NULL},
+    {"tagged", 1, 1, call_tagged, NULL},
 };
 
 const struct expr_env *audience_env(void)

@@ -139,6 +139,9 @@ struct expr_value expr_failure_f(struct expr_arena *arena, const char *format, .
  * A function of the host, called as name(args). `args` holds `count` values, between min_args and max_args,
  * none of them an error. It returns a value whose memory is `arena`'s or outlives the evaluation;
  * expr_failure* on failure. `context` is the activation's.
+ *
+ * `check`, which may be NULL, sees each argument that is a literal string when the expression is compiled: an
+ * error that it returns refuses the expression there; anything else lets it pass.
  */
 struct expr_function {
     const char *name;
@@ -146,6 +149,7 @@ struct expr_function {
     unsigned max_args;
     struct expr_value (*call)(void *context, const struct expr_value *args, size_t count,
                               struct expr_arena *arena);
+    struct expr_value (*check)(size_t argument, struct expr_value literal, struct expr_arena *arena);
 };
 
 /*

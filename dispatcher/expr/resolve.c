@@ -258,11 +258,31 @@ static parsed wrong_count(struct parser *p, const struct token *name, unsigned m
                           p->source + name->offset, min, max);
 }
 
+/* The literals of a call of the host's, if it looks at them; false: NODE says what is wrong. */
+static bool check_literals(struct parser *p, const struct expr_function *function,
+                           const struct children *children, parsed *node)
+{
+    for (size_t i = 0; function->check && i < children->count; i++) {
+        const struct node *child = children->items[i];
+        if (!is_constant_string(child))
+            continue;
+        struct expr_value why = function->check(i, child->value, p->expr->arena);
+        if (why.type != EXPR_ERROR)
+            continue;
+        *node = node_fail_late(p, child->offset, "%.*s", (int)why.length, why.as.string);
+        return false;
+    }
+    return true;
+}
+
 static parsed call_host(struct parser *p, const struct token *name, const struct expr_function *function,
                         const struct children *children)
 {
+    parsed faulty;
     if (children->count < function->min_args || children->count > function->max_args)
         return wrong_count(p, name, function->min_args, function->max_args);
+    if (!check_literals(p, function, children, &faulty))
+        return faulty;
     struct node *node = node_new(p, OP_HOST, name->offset);
     if (node == NULL)
         return NULL;

@@ -56,6 +56,8 @@ static struct expr_value call_plural(void *context, const struct expr_value *arg
 
 /* ---- date() ---------------------------------------------------------------------------------- */
 
+static const char too_long_a_format[] = "date() wants a format of at most 200 bytes, such as '%d.%m. %H:%M'";
+
 static const struct expr_zone *load_zone(struct message_context *context, struct expr_arena *arena)
 {
     const char *name = zone_of(context);
@@ -91,13 +93,24 @@ static struct expr_value call_date(void *context, const struct expr_value *args,
     if (args[0].type != EXPR_TIMESTAMP)
         return expr_failure("date() wants a timestamp first");
     if (format.type != EXPR_STRING || format.length > FORMAT_LIMIT)
-        return expr_failure("date() wants a format of at most 200 bytes, such as '%d.%m. %H:%M'");
+        return expr_failure(too_long_a_format);
     const struct expr_zone *zone = load_zone(context, arena);
     if (zone == NULL)
         return expr_failure_f(arena, "there is no time zone '%s'", zone_of(context));
     int64_t seconds = args[0].as.integer;
     struct time_fields fields = time_split(seconds + expr_zone_offset(zone, seconds));
     return write_date(language_of(context), &fields, format, arena);
+}
+
+/* A format that no date could be written by is refused with the rule. */
+static struct expr_value check_date(size_t argument, struct expr_value literal, struct expr_arena *arena)
+{
+    if (argument != 1)
+        return expr_null();
+    if (literal.length > FORMAT_LIMIT)
+        return expr_failure(too_long_a_format);
+    const struct time_fields fields = time_split(0);
+    return write_date(NULL, &fields, literal, arena);
 }
 
 /* ---- short() --------------------------------------------------------------------------------- */
@@ -149,9 +162,9 @@ static struct expr_value call_short(void *context, const struct expr_value *args
 /* ---- The env --------------------------------------------------------------------------------- */
 
 static const struct expr_function functions[] = {
-    {"plural", 2, 1 + FORMS_LIMIT, call_plural},
-    {"date", 1, 2, call_date},
-    {"short", 2, 2, call_short},
+    {"plural", 2, 1 + FORMS_LIMIT, call_plural, NULL},
+    {"date", 1, 2, call_date, check_date},
+    {"short", 2, 2, call_short, NULL},
 };
 
 static const char *const variables[MESSAGE_SLOTS] = {

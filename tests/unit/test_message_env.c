@@ -221,14 +221,34 @@ static void test_date_failures(void **state)
     expect_failure("{{ date('2026-01-01') }}", "en", "UTC", "date() wants a timestamp");
     expect_failure("{{ date(1) }}", "en", "UTC", "date() wants a timestamp");
     expect_failure("{{ date(time, 1) }}", "en", "UTC", "date() wants a format");
-    expect_failure("{{ date(time, '%Q') }}", "en", "UTC", "does not know %Q");
-    expect_failure("{{ date(time, 'x%') }}", "en", "UTC", "not followed by a letter");
-    expect_failure("{{ date(time, '%ą') }}", "en", "UTC", "not followed by a letter");
+    expect_failure("{{ date(time, time == time ? '%Q' : '') }}", "en", "UTC", "does not know %Q");
+    expect_failure("{{ date(time, time == time ? 'x%' : '') }}", "en", "UTC", "not followed by a letter");
+    expect_failure("{{ date(time, time == time ? '%ą' : '') }}", "en", "UTC", "not followed by a letter");
     expect_failure("{{ date(time) }}", "en", "Mars/Olympus", "no time zone 'Mars/Olympus'");
     expect_failure("{{ date(time) }}", "en", "../../etc/passwd", "no time zone");
     expect_failure("{{ date(since) }}", "en", "UTC", "only digests and summaries");
-    snprintf(format, sizeof format, "{{ date(time, '%0201d') }}", 0);
+    snprintf(format, sizeof format, "{{ date(time, time == time ? '%0201d' : '') }}", 0);
     expect_failure(format, "en", "UTC", "at most 200 bytes");
+}
+
+/* A literal is read with the configuration. */
+static void test_date_literals(void **state)
+{
+    static const struct {
+        const char *source, *says;
+        unsigned column;
+    } cases[] = {
+        {"{{ date(time, '%Q') }}", "does not know %Q", 15},
+        {"{{ date(since, 'x%') ?? '' }}", "not followed by a letter", 16},
+        {"{{ [date(until, '%ą')] }}", "not followed by a letter", 17},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct expr_error error;
+        assert_null(expr_template_compile(cases[i].source, strlen(cases[i].source), message_env(), &error));
+        if (!strstr(error.message, cases[i].says) || error.column != cases[i].column)
+            fail_msg("%s: column %u: %s", cases[i].source, error.column, error.message);
+    }
 }
 
 /* ---- short() and the names ------------------------------------------------------------------- */
@@ -296,11 +316,11 @@ static void test_no_context(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_polish),     cmocka_unit_test(test_plural_rules),
-        cmocka_unit_test(test_plural),     cmocka_unit_test(test_date),
-        cmocka_unit_test(test_names),      cmocka_unit_test(test_date_failures),
-        cmocka_unit_test(test_short),      cmocka_unit_test(test_names_of_env),
-        cmocka_unit_test(test_no_context),
+        cmocka_unit_test(test_polish),        cmocka_unit_test(test_plural_rules),
+        cmocka_unit_test(test_plural),        cmocka_unit_test(test_date),
+        cmocka_unit_test(test_names),         cmocka_unit_test(test_date_failures),
+        cmocka_unit_test(test_date_literals), cmocka_unit_test(test_short),
+        cmocka_unit_test(test_names_of_env),  cmocka_unit_test(test_no_context),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
