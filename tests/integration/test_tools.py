@@ -1,6 +1,7 @@
 """The tools that try rules without sending: replay, explain, test."""
 import json
 import os
+import pty
 import re
 import subprocess
 from pathlib import Path
@@ -173,6 +174,33 @@ def test_time_is_bounded_by_since_and_until(config, events):
     *messages, summary = lines_of(done)
     assert summary["read"]["events"] == 2 and summary["read"]["outside"] == 22
     assert [m["time"][11:16] for m in messages] == ["06:00", "06:00", "07:00", "07:00"]
+
+
+def test_standard_input_and_a_terminal(config, events):
+    conf = config(MESSAGES)
+    text = CAPTURED.read_text()
+    piped = run("replay", "-c", conf, "-", "--summary", stdin=text)
+    assert piped.returncode == 0 and piped.stdout == run("replay", "-c", conf, CAPTURED, "--summary").stdout
+    # On a terminal a progress bar comes and goes; colours only without NO_COLOR.
+    for colour in (True, False):
+        leader, terminal = pty.openpty()
+        env = {**os.environ, "TERM": "xterm", **({} if colour else {"NO_COLOR": "1"})}
+        if colour:
+            env.pop("NO_COLOR", None)
+        process = subprocess.Popen([BIN / "bridgebell", "replay", "-c", conf, CAPTURED], stdout=terminal,
+                                   stderr=terminal, stdin=subprocess.DEVNULL, env=env)
+        os.close(terminal)
+        seen = b""
+        try:
+            while piece := os.read(leader, 65536):
+                seen += piece
+        except OSError:
+            pass  # the other end is closed
+        os.close(leader)
+        assert process.wait(60) == 0
+        shown = seen.decode()
+        assert "100% " in shown and "172 events\r\033[K" in shown
+        assert ("\033[32m" in shown) == colour
 
 
 # ---- the running dispatcher: its journal, its state ----
