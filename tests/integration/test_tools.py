@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import BIN, until
+from test_chaos_disk import disk, fill  # pylint: disable=unused-import
 
 ROOT = Path(__file__).resolve().parents[2]
 CAPTURED = ROOT / "tests/data/notifications.jsonl"
@@ -278,6 +279,35 @@ def test_a_journal_of_everything_and_none(line, bell):
     world.provider.wait_accepted(2)
     assert one.status()["journal"] == {"mode": "off"}
     assert not (world.dir / "other").exists()
+
+
+def test_a_journal_on_a_full_disk_holds_up_nothing(line, bell, disk):
+    world = line()
+    one = bell(world.config(dispatcher=f'journal_dir = "{disk}/journal"')).start()
+    world.subscribed()
+    world.bridge.message()
+    world.provider.wait_accepted(1)
+    assert one.status()["journal"]["events"] == 1
+    fill(disk)
+    sent = 1
+
+    def is_lost():
+        nonlocal sent
+        world.bridge.message()
+        sent += 1
+        return one.status()["journal"]["lost"] > 0
+    # A little may still fit; then each message rings all the same.
+    until("the loss to be counted", is_lost)
+    world.provider.wait_accepted(sent)
+    assert one.status()["journal"]["trouble"] == "No space left on device"
+    assert one.log_text().count("the journal cannot be written") == 1
+    (disk / "ballast").unlink()
+
+    def is_written():
+        world.bridge.message()
+        return "trouble" not in one.status()["journal"]
+    until("the journal to be written again", is_written, 30)
+    assert "the journal is written again" in one.log_text()
 
 
 # ---- explain without one ----
