@@ -83,6 +83,12 @@ void batch_each_parent(const struct batch *b,
     }
 }
 
+/* One that is sure to join a digest, or that is only tried, never leaves: no place is kept for it. */
+static bool may_leave(const struct store_job *j)
+{
+    return j->state == JOB_QUEUED && !(j->noise && (j->noise->shadow || j->noise->merge.why != WHY_NOTHING));
+}
+
 void batch_close(struct batch *b)
 {
     size_t total = 0;
@@ -92,7 +98,7 @@ void batch_close(struct batch *b)
     for (size_t i = 0; i < b->intake.count; i++) {
         struct store_decision *d = &b->intake.decisions[i];
         for (size_t j = 0; j < d->jobs_count; j++)
-            if (d->jobs[j].state == JOB_QUEUED)
+            if (may_leave(&d->jobs[j]))
                 b->jobs[b->jobs_count++] = &d->jobs[j];
     }
 }

@@ -150,7 +150,7 @@ static void fault_syntax(struct directory_csv *c)
                     "a quote where none can be: a field with quotes is quoted whole, and its quotes doubled");
     csv_free(&c->parser);
     open_parser(c);
-    c->ended = !c->has_head;
+    c->ended = c->ended || !c->has_head;
 }
 
 /* At most one line, or a piece of it. False behind a fault that spoils the rest of the line. */

@@ -290,8 +290,7 @@ static const struct group *group_of(const struct noise *n, const struct recipien
 static struct store_gate *add_gate(struct gates *g, enum store_gate_kind kind, enum store_why why)
 {
     struct store_gate *gate = &g->out->gates[g->out->count++];
-    gate->kind = kind;
-    gate->why = why;
+    *gate = (struct store_gate){.kind = kind, .why = why};
     return gate;
 }
 
@@ -435,7 +434,6 @@ static struct store_noise *all_gates(struct gates *g)
     const struct group *group = group_of(g->n, g->m->to);
     if (!scratch)
         scratch = store_noise_new(GATES_MAX);
-    memset(scratch->gates, 0, GATES_MAX * sizeof scratch->gates[0]);
     scratch->count = 0;
     g->out = scratch;
     if (g->r) {

@@ -349,18 +349,23 @@ static void set_price(const struct match *m, struct store_job *j, const struct m
     j->price_micro = prices_of(m->rules->prices, j->number, text->size.parts);
 }
 
-/* An operator's or a person's wish not to be rung; true if the job is suppressed by it. */
-static bool is_unwanted(struct match *m, const struct rule *rule, struct store_job *j)
+/* The silence that an operator has put over this rule and event, or NULL. */
+static const char *silence_of(struct match *m, const struct rule *rule)
 {
     static const char *const priorities[] = {"critical", "normal", "bulk"};
     struct silences *s = m->rules->silences;
-    if (!s)
-        return false;
-    const char *id =
-        silences_match(s, m->values, rule->name, priorities[rule->priority], m->now_ms, m->rules->arena);
-    if (id)
-        suppress(j, WHY_SILENCE, xasprintf(RULES_SILENCE_WORD "%s", id));
-    else if (silences_opted_out(s, j->number))
+    return s ? silences_match(s, m->values, rule->name, priorities[rule->priority], m->now_ms,
+                              m->rules->arena)
+             : NULL;
+}
+
+/* An operator's or a person's wish not to be rung; true if the job is suppressed by it. */
+static bool is_unwanted(const struct match *m, const char *silence, struct store_job *j)
+{
+    const struct silences *s = m->rules->silences;
+    if (silence)
+        suppress(j, WHY_SILENCE, xasprintf(RULES_SILENCE_WORD "%s", silence));
+    else if (s && silences_opted_out(s, j->number))
         suppress(j, WHY_OPT_OUT, xstrdup("the person has opted out"));
     return j->noise != NULL;
 }
@@ -386,7 +391,7 @@ static void add_noise(struct match *m, struct rule *rule, const struct recipient
 }
 
 static void make_job(struct match *m, struct rule *rule, const struct recipient *to,
-                     const struct message_text *text)
+                     const struct message_text *text, const char *silence)
 {
     struct store_job *j = new_job(m->out);
     fill_job(m, rule, to->number, text->text, j);
@@ -394,7 +399,7 @@ static void make_job(struct match *m, struct rule *rule, const struct recipient 
     rule->jobs++;
     if (!text->length)
         suppress(j, WHY_EMPTY, xstrdup("the message is empty"));
-    else if (!is_unwanted(m, rule, j))
+    else if (!is_unwanted(m, silence, j))
         add_noise(m, rule, to, j);
 }
 
@@ -432,8 +437,9 @@ static void make_jobs(struct match *m, struct rule *rule, const struct recipient
 {
     static struct message_text text;
     struct rendered last = {.text = &text};
+    const char *silence = who->count ? silence_of(m, rule) : NULL;
     for (size_t i = 0; i < who->count; i++)
-        make_job(m, rule, &who->list[i], render(m, rule, &who->list[i], &last));
+        make_job(m, rule, &who->list[i], render(m, rule, &who->list[i], &last), silence);
     for (size_t i = 0; i < who->missing_count; i++)
         make_missing(m, rule, &who->missing[i]);
 }

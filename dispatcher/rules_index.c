@@ -322,17 +322,10 @@ static void look_up(const struct rules_index *x, const struct path_index *p, str
 static void look_up_members(const struct rules_index *x, const struct path_index *p, struct expr_value value,
                             rules_index_fn *fn, void *arg)
 {
-    struct expr_value unused;
     if (value.type != EXPR_LIST && value.type != EXPR_MAP)
         return;
-    for (size_t i = 0; i < value.length; i++) {
-        struct expr_value element;
-        if (value.type == EXPR_LIST)
-            element = expr_list_at(value, i);
-        else
-            expr_map_at(value, i, &element, &unused);
-        look_up(x, p, element, fn, arg);
-    }
+    for (size_t i = 0; i < value.length; i++)
+        look_up(x, p, expr_member_at(value, i), fn, arg);
 }
 
 void rules_index_find(struct rules_index *x, const struct expr_value *values, rules_index_fn *fn, void *arg)

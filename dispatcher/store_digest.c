@@ -181,24 +181,6 @@ static void freeze(struct store_db *db, int64_t row, int64_t due_ms)
     db_run(db, st);
 }
 
-/* The held job; false if it is not held any more, or damaged. */
-static bool read_held(struct store_db *db, int64_t row, struct store_job *job)
-{
-    struct store_standing s;
-    sqlite3_stmt *st = db_stmt(db, SQL_JOB_BY_ROW);
-    sqlite3_bind_int64(st, 1, row);
-    if (!db_row(db, st))
-        return false;
-    bool good = store_row_job(&db->scratch, st, job, &s) && s.intact;
-    sqlite3_reset(st);
-    if (!good)
-        store_row_damaged(db, &s, "digest");
-    if (good && s.state == JOB_HELD)
-        return true;
-    store_job_free(job);
-    return false;
-}
-
 static void read_digest(struct store_db *db, int64_t row, struct store_digest *d)
 {
     sqlite3_stmt *st = db_stmt(db, SQL_DIGEST_BY_ROW);
@@ -256,7 +238,7 @@ void store_digests_run(struct store_db *db, struct store_unit *unit)
     u->list = due.count ? xcalloc(due.count, sizeof *u->list) : NULL;
     for (size_t i = 0; i < due.count && db->rc == SQLITE_OK; i++) {
         struct store_digest *d = &u->list[u->count];
-        if (!read_held(db, due.list[i], &d->job)) {
+        if (!store_row_held(db, due.list[i], &d->job, "digest")) {
             drop(db, due.list[i]);
             continue;
         }

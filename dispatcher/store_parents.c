@@ -61,24 +61,6 @@ static void read_events(struct store_db *db, struct store_parents *p)
     p->more = p->count == limit;
 }
 
-/* The job of a row that waits; false if it does not (any more). */
-static bool read_job(struct store_db *db, int64_t row, struct store_job *job)
-{
-    struct store_standing s;
-    sqlite3_stmt *st = db_stmt(db, SQL_JOB_BY_ROW);
-    sqlite3_bind_int64(st, 1, row);
-    if (!db_row(db, st))
-        return false;
-    bool good = store_row_job(&db->scratch, st, job, &s) && s.intact;
-    sqlite3_reset(st);
-    if (!good)
-        store_row_damaged(db, &s, "parent");
-    if (good && s.state == JOB_HELD)
-        return true;
-    store_job_free(job);
-    return false;
-}
-
 void store_parents_run(struct store_db *db, struct store_unit *unit)
 {
     struct store_parents *p = (struct store_parents *)unit;
@@ -88,7 +70,7 @@ void store_parents_run(struct store_db *db, struct store_unit *unit)
     for (size_t i = 0; i < p->count; i++) {
         int64_t row = p->list[i].job.row;
         memset(&p->list[i].job, 0, sizeof p->list[i].job);
-        if (db->rc == SQLITE_OK && read_job(db, row, &p->list[i].job)) {
+        if (db->rc == SQLITE_OK && store_row_held(db, row, &p->list[i].job, "parent")) {
             p->list[kept++] = p->list[i];
             continue;
         }

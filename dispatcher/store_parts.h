@@ -293,6 +293,9 @@ bool store_row_step(struct store_db *db, struct store_standing *s, enum job_stat
                     int32_t code);
 /* Sets a row aside that does not match its checksum and names it in the log. */
 void store_row_damaged(struct store_db *db, struct store_standing *s, const char *what);
+/* The job of a row that is held; false, and JOB empty, if it is not (any more). A damaged one is set aside as
+ * WHAT. */
+bool store_row_held(struct store_db *db, int64_t row, struct store_job *job, const char *what);
 /* A stopped job that must not be asked again: cancelled, or uncertain when pinned. */
 void store_row_cancel(struct store_db *db, struct store_standing *s, const char *why);
 

@@ -367,6 +367,23 @@ void store_row_damaged(struct store_db *db, struct store_standing *s, const char
     store_row_step(db, s, was, what, 0);
 }
 
+bool store_row_held(struct store_db *db, int64_t row, struct store_job *job, const char *what)
+{
+    struct store_standing s;
+    sqlite3_stmt *st = db_stmt(db, SQL_JOB_BY_ROW);
+    sqlite3_bind_int64(st, 1, row);
+    if (!db_row(db, st))
+        return false;
+    bool good = store_row_job(&db->scratch, st, job, &s) && s.intact;
+    sqlite3_reset(st);
+    if (!good)
+        store_row_damaged(db, &s, what);
+    if (good && s.state == JOB_HELD)
+        return true;
+    store_job_free(job);
+    return false;
+}
+
 void store_row_cancel(struct store_db *db, struct store_standing *s, const char *why)
 {
     enum job_state was = s->state;

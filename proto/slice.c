@@ -110,7 +110,7 @@ size_t slice_count(const struct slice *s, const char *type)
 const struct slice_setting *slice_get(const struct slice_block *b, const char *name)
 {
     for (size_t i = 0; b && i < b->count; i++)
-        if (strcmp(b->settings[i].name, name) == 0)
+        if (b->settings[i].name[0] == name[0] && strcmp(b->settings[i].name, name) == 0)
             return b->settings[i].kind == SLICE_UNSET ? NULL : &b->settings[i];
     return NULL;
 }

@@ -101,6 +101,8 @@ struct expr_value expr_value_from_msgpack(const msgpack_object *object);
 struct expr_value expr_list_at(struct expr_value list, size_t index);
 /* The key and value of the entry at `index` < length of an EXPR_MAP, in the order of the source. */
 void expr_map_at(struct expr_value map, size_t index, struct expr_value *key, struct expr_value *value);
+/* What `in` looks at: the element of an EXPR_LIST or the key of an EXPR_MAP at `index` < length. */
+struct expr_value expr_member_at(struct expr_value value, size_t index);
 /* Finds a string key in an EXPR_MAP; false when it is not there. */
 bool expr_map_find(struct expr_value map, const char *key, size_t length, struct expr_value *value);
 /* CEL's `==`: 1 equal, 0 different, -1 not decided (nested deeper than EXPR_DEPTH_LIMIT). */

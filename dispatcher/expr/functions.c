@@ -500,7 +500,8 @@ static const struct builtin builtins[] = {
 const struct builtin *builtin_find(const char *name, size_t length)
 {
     for (size_t i = 0; i < BUILTINS; i++)
-        if (strlen(builtins[i].name) == length && memcmp(builtins[i].name, name, length) == 0)
+        if (length > 0 && builtins[i].name[0] == name[0] && strlen(builtins[i].name) == length &&
+            memcmp(builtins[i].name, name, length) == 0)
             return &builtins[i];
     return NULL;
 }

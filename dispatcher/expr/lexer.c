@@ -478,7 +478,8 @@ bool lexer_is_symbol(const struct token *token, unsigned symbol)
 
 bool lexer_is(const char *source, const struct token *token, const char *name)
 {
+    if (token->kind != TOKEN_NAME || source[token->offset] != name[0])
+        return false;
     size_t length = strlen(name);
-    return token->kind == TOKEN_NAME && token->length == length &&
-           memcmp(source + token->offset, name, length) == 0;
+    return token->length == length && memcmp(source + token->offset, name, length) == 0;
 }

@@ -87,16 +87,9 @@ static bool allows(const struct expr_requirement *requirement, struct expr_value
 
 static bool allows_member(const struct expr_requirement *requirement, struct expr_value value)
 {
-    struct expr_value unused;
-    for (size_t i = 0; i < value.length; i++) {
-        struct expr_value element;
-        if (value.type == EXPR_LIST)
-            element = expr_list_at(value, i);
-        else
-            expr_map_at(value, i, &element, &unused);
-        if (allows(requirement, element))
+    for (size_t i = 0; i < value.length; i++)
+        if (allows(requirement, expr_member_at(value, i)))
             return true;
-    }
     return false;
 }
 

@@ -38,7 +38,7 @@ bool resolve_is_reserved(const struct parser *p, const struct token *token)
 
 static bool same_name(const char *name, const char *text, size_t length)
 {
-    return strlen(name) == length && memcmp(name, text, length) == 0;
+    return length > 0 && name[0] == text[0] && strlen(name) == length && memcmp(name, text, length) == 0;
 }
 
 static bool type_named(const char *text, size_t length, struct expr_value *value)

@@ -173,6 +173,15 @@ static bool same_bytes(const char *left, size_t left_length, const char *right, 
     return left_length == right_length && (left_length == 0 || memcmp(left, right, left_length) == 0);
 }
 
+struct expr_value expr_member_at(struct expr_value value, size_t index)
+{
+    struct expr_value member, unused;
+    if (value.type == EXPR_LIST)
+        return expr_list_at(value, index);
+    expr_map_at(value, index, &member, &unused);
+    return member;
+}
+
 bool expr_map_find(struct expr_value map, const char *key, size_t length, struct expr_value *value)
 {
     if (map.packed) {
