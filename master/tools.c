@@ -10,10 +10,22 @@
 
 #include "core/alloc.h"
 #include "core/log.h"
+#include "master/childenv.h"
+#include "master/crew.h"
 #include "master/print.h"
 #include "master/process.h"
 
 enum { LINE_MAX_BYTES = 64 * 1024 * 1024 };
+
+/* Tools get no secret, neither from the configuration nor from our environment. */
+static void clean_environment(const struct conf *conf)
+{
+    static char **kept; /* what `environ` is now, if it is ours */
+    char **before = kept;
+    kept = crew_environment(conf);
+    environ = kept;
+    childenv_free(&before);
+}
 
 int tools_load(struct handovers *slices, const char *file)
 {
@@ -30,6 +42,7 @@ int tools_load(struct handovers *slices, const char *file)
         faults_free(&faults);
         return -1;
     }
+    clean_environment(conf);
     handover_add(slices, file, conf_slice_dispatcher(conf));
     conf_free(&conf);
     faults_free(&faults);
