@@ -1,11 +1,21 @@
 /*
  * `tool event`, `tool explain` and `tool job`: what `bridgebell explain` needs beside the running dispatcher.
  *
- *     tool event   --slices FD --rules NAME [--bridge NAME] FILE|-        the first event of a file, or
- *     tool event   --slices FD --rules NAME --id HEX                      that of the journal whose key
- * begins so tool explain --slices FD --rules NAME [--numbers 1]                 the event on standard input,
- * decided with empty counters at its own time tool job     --slices FD --rules NAME --id HEX [--numbers 1] a
- * job of the store, which is only read
+ *     tool event --slices FD --rules NAME [--bridge NAME] FILE|-
+ *
+ * The first event of a file.
+ *
+ *     tool event --slices FD --rules NAME --id HEX
+ *
+ * That of the journal whose key begins so.
+ *
+ *     tool explain --slices FD --rules NAME [--numbers 1]
+ *
+ * The event on standard input, decided with empty counters at its own time.
+ *
+ *     tool job --slices FD --rules NAME --id HEX [--numbers 1]
+ *
+ * A job of the store, which is only read.
  *
  * event prints {"what":"event","line":"…"}, explain the explanation, job {"what":"job","job":{…}}; each
  * leaves with TOOL_NOTHING if there is none.
