@@ -17,13 +17,17 @@
 
 enum { LINE_MAX_BYTES = 64 * 1024 * 1024 };
 
-/* Tools get no secret, neither from the configuration nor from our environment. */
+/* That of tools, which get no secret from ours either. */
+static char **environment;
+
+/* Takes out what CONF holds, beside what other configurations do. */
 static void clean_environment(const struct conf *conf)
 {
-    static char **kept; /* what `environ` is now, if it is ours */
-    char **before = kept;
-    kept = crew_environment(conf);
-    environ = kept;
+    char **own = environ, **before = environment;
+    if (before)
+        environ = before;
+    environment = crew_environment(conf);
+    environ = own;
     childenv_free(&before);
 }
 
@@ -109,7 +113,7 @@ static _Noreturn void become(const char *path, const char *tool, const struct to
     argv[n++] = number;
     for (size_t i = 0; i < words->count; i++)
         argv[n++] = xstrdup(words->list[i]);
-    execv(path, argv);
+    execve(path, argv, environment ? environment : environ);
     command_fail("%s cannot be run: %s", path, strerror(errno));
     _exit(COMMAND_FAILED);
 }

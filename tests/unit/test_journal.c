@@ -414,6 +414,32 @@ static void sources_are_merged_by_time(void **state)
     journal_reader_free(&r);
 }
 
+static void one_key_is_found(void **state)
+{
+    (void)state;
+    struct event e;
+    int64_t at_ms;
+    char path[96], why[256], line[64] = "";
+    struct journal *j = open_journal("wanted", 16 * MIB);
+    for (int i = 0; i < 50; i++)
+        add(j, i, i, 0);
+    journal_free(&j);
+    struct journal_reader *all = read_all(INT64_MIN, INT64_MAX);
+    for (int i = 0; i < 33; i++)
+        assert_true(journal_reader_next(all, &e, &at_ms));
+    for (size_t i = 0; i < 4; i++)
+        snprintf(line + 2 * i, sizeof line - 2 * i, "%02x", e.key.bytes[i]);
+    struct journal_reader *r = journal_reader_new("main", INT64_MIN, INT64_MAX);
+    journal_reader_look_for(r, line);
+    snprintf(path, sizeof path, "%s/j", dir);
+    assert_int_equal(journal_reader_add(r, path, why, sizeof why), 0);
+    assert_true(journal_reader_next(r, &e, &at_ms));
+    assert_int_equal(at_ms, 32);
+    assert_false(journal_reader_next(r, &e, &at_ms));
+    journal_reader_free(&r);
+    journal_reader_free(&all);
+}
+
 static void long_line_is_skipped(void **state)
 {
     (void)state;
@@ -454,6 +480,7 @@ int main(void)
         TEST(directory_is_made_anew),
         TEST(directory_that_cannot_be_is_a_fault),
         TEST(sources_are_merged_by_time),
+        TEST(one_key_is_found),
         TEST(long_line_is_skipped),
     };
     assert_true(sodium_init() >= 0);
