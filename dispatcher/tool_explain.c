@@ -158,6 +158,14 @@ static int event_of_file(const struct words *w)
     return code;
 }
 
+static char *lower_case(const char *text)
+{
+    char *out = xstrdup(text);
+    for (char *c = out; *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    return out;
+}
+
 /* The first, if an event came several times. */
 static int event_of_journal(const struct words *w)
 {
@@ -168,12 +176,8 @@ static int event_of_journal(const struct words *w)
     char *dir = journal_directory(w->slice);
     struct journal_reader *r = journal_reader_new(bridge_of(w), INT64_MIN, INT64_MAX);
     int code = TOOL_NOTHING;
-    char hex[2 * HASH_ID_BYTES + 1];
-    size_t len = 0;
-    for (; w->id[len] && len < sizeof hex - 1; len++)
-        hex[len] = (char)tolower((unsigned char)w->id[len]);
-    hex[len] = '\0';
-    journal_reader_look_for(r, hex);
+    char *id = lower_case(w->id);
+    journal_reader_look_for(r, id);
     if (journal_reader_add(r, dir, why, sizeof why) == 0)
         while (!found && journal_reader_next(r, &e, &at_ms))
             found = has_prefix(&e.key, w->id);
@@ -182,6 +186,7 @@ static int event_of_journal(const struct words *w)
         code = TOOL_FINE;
     }
     journal_reader_free(&r);
+    free(id);
     free(dir);
     return code;
 }
