@@ -26,7 +26,6 @@ void noise_free(struct noise **n);
 /* Reads a rule's own. Never NULL; belongs to N. */
 const struct noise_rule *noise_rule_new(struct noise *n, const struct slice_block *rule,
                                         enum job_priority priority, struct faults *faults);
-bool noise_is_shadow(const struct noise_rule *r);
 
 /* A message that is about to be queued. */
 struct noise_message {
@@ -40,11 +39,13 @@ struct noise_message {
 };
 
 /* What M must pass. With `why` set in the result it is suppressed at once (quiet hours that drop). FAILURE
- * (may be NULL) gets the EXPR_ERROR of a key that failed, which then counts as empty. The caller owns it. */
+ * (may be NULL) gets the EXPR_ERROR of a key that failed, which then counts as empty; in the place of
+ * `dedupe_key` the text counts. The caller owns it. */
 struct store_noise *noise_of(const struct noise *n, const struct noise_rule *r, const struct noise_message *m,
                              struct expr_value *failure);
-/* The same for the message of a digest: rates and budgets only. R is NULL where the rule is gone. */
-struct store_noise *noise_of_digest(const struct noise *n, const struct noise_rule *r,
+/* The same for the message of a digest: rates and budgets only. R is NULL where the rule is gone; SHADOW is
+ * what it was when the digest was opened. */
+struct store_noise *noise_of_digest(const struct noise *n, const struct noise_rule *r, bool shadow,
                                     const struct noise_message *m);
 /* The index of the recipients block TITLE, RECIPIENTS_NO_GROUP if there is none. */
 int noise_group(const struct noise *n, const char *title);

@@ -2,9 +2,9 @@
  * The rules: which event rings whom with which words.
  *
  * Owns the compiled rules, recipients and directory of one configuration, the index that finds the few rules
- * an event can match, and the interest derived from them. Immutable after rules_new but for its counters.
- * Matching is pure: same event, same decisions; nothing is sent or stored here. The slice must outlive the
- * rules.
+ * an event can match, and the interest derived from them. What they say does not change after rules_new; who
+ * is in the directory and which silences hold does. Matching is pure: nothing is sent or stored here. The
+ * slice must outlive the rules.
  */
 #ifndef DISPATCHER_RULES_H
 #define DISPATCHER_RULES_H
@@ -54,15 +54,15 @@ struct rules_expanded {
 void rules_expand(struct rules *r, const struct store_job *parent, const struct event *event,
                   const struct hash_id *store_id, int64_t now_ms, struct rules_expanded *out);
 
-/* The message of a digest that is frozen: text, parts, price and gates go into its job. MAY_RING false: the
- * quiet hours of its person hold until *QUIET_UNTIL_MS, and nothing was made. */
-bool rules_close_digest(struct rules *r, struct store_digest *digest, int64_t now_ms, int64_t *quiet_until_ms,
+/* The message of a digest that is frozen: text, parts, price and gates go into its job. *QUIET_UNTIL_MS is 0,
+ * or the end of quiet hours in which its person is, and then nothing was made. */
+void rules_close_digest(struct rules *r, struct store_digest *digest, int64_t now_ms, int64_t *quiet_until_ms,
                         struct store_job *job);
 
 /* A job with noise was inserted or closed: counts it and names in the log, now and then, what bites. */
 void rules_note(struct rules *r, const struct store_job *job, int64_t now_ms);
 
-/* What a message of PARTS to NUMBER costs, "0.09 PLN"; "" if that is not known. */
+/* A price as text, "0.09 PLN"; "" if it is not known. Returns OUT. */
 const char *rules_price(const struct rules *r, int64_t micro, char *out, size_t size);
 
 /* The values that an expression sees of an event; they view the event. */

@@ -44,9 +44,10 @@ static void keep_warning(struct rules *r, const struct store_gate *g)
     snprintf(w->name, sizeof w->name, "%s", g->name);
 }
 
+/* Those of live rules: what a shadow would have spent is no alarm. */
 static void tell_budgets(struct rules *r, const struct store_job *job)
 {
-    for (size_t i = 0; i < job->noise->count; i++) {
+    for (size_t i = 0; !job->noise->shadow && i < job->noise->count; i++) {
         const struct store_gate *g = &job->noise->gates[i];
         if (g->kind != GATE_BUDGET || (double)g->used * 100 < (double)g->limit * g->warn_percent)
             continue;
