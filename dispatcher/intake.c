@@ -267,8 +267,8 @@ static void submit(struct intake *in, struct batch *b)
 {
     struct session *s = b->session;
     /* A mark may be written only when everything before it is; that is so for what settle_session passed, and
-     * for a batch with nothing before it. */
-    int64_t mark = s->first == b && b->intake.count == 0 ? b->mark_ms : s->done_mark_ms;
+     * for a batch with nothing before it, whose events are in the same transaction. */
+    int64_t mark = s->first == b ? b->mark_ms : s->done_mark_ms;
     b->intake.mark_ms = mark > s->written_mark_ms ? mark : -1;
     if (b->intake.count == 0 && b->intake.mark_ms < 0) {
         b->state = BATCH_DONE;

@@ -294,6 +294,16 @@ static void the_mark_is_given_back_at_the_next_hello(void **state)
     assert_int_equal(l.mark_ms, 1700000006000);
 }
 
+/* Whoever is killed right after his first message must know from where to catch up. */
+static void the_first_batch_brings_its_own_mark(void **state)
+{
+    (void)state;
+    const char *frames[] = {MESSAGE("m1")};
+    send_batch(1, 1700000000000, frames, 1);
+    assert_true(wait_acked(1));
+    assert_int_equal(store_mark_ms(f.store, "main"), 1700000000000);
+}
+
 static bool is_confirmed(void)
 {
     return intake_interest_confirmed(intake);
@@ -321,6 +331,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_missing_batch_is_asked_for, setup, teardown),
         cmocka_unit_test_setup_teardown(a_deletion_cancels_before_and_after, setup, teardown),
         cmocka_unit_test_setup_teardown(the_mark_is_given_back_at_the_next_hello, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_first_batch_brings_its_own_mark, setup, teardown),
         cmocka_unit_test_setup_teardown(interest_is_confirmed_by_its_number, setup, teardown),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
