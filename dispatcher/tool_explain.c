@@ -160,7 +160,7 @@ static int event_of_journal(const struct words *w)
     int code = TOOL_NOTHING;
     char hex[2 * HASH_ID_BYTES + 1];
     size_t len = 0;
-    for (; w->id[len] && len < sizeof hex - 1; len++)
+    for (; len < sizeof hex - 1 && w->id[len]; len++)
         hex[len] = (char)tolower((unsigned char)w->id[len]);
     hex[len] = '\0';
     journal_reader_look_for(r, hex);
