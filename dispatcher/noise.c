@@ -212,7 +212,8 @@ void noise_free(struct noise **p)
 
 /* ---- words ---- */
 
-const char *noise_rate_name(int64_t count, int64_t per_ms, char *out, size_t size)
+/* "12/h", "5/15min". Returns OUT. */
+static const char *rate_name(int64_t count, int64_t per_ms, char *out, size_t size)
 {
     static const struct {
         int64_t ms;
@@ -308,8 +309,8 @@ static void add_rate(struct gates *g, struct words *key, struct rate rate, enum 
     struct store_gate *gate = add_gate(g, GATE_RATE, why);
     gate->limit = rate.count;
     gate->per_ms = rate.per_ms;
-    snprintf(gate->name, sizeof gate->name, "%s %s",
-             noise_rate_name(rate.count, rate.per_ms, name, sizeof name), whose);
+    snprintf(gate->name, sizeof gate->name, "%s %s", rate_name(rate.count, rate.per_ms, name, sizeof name),
+             whose);
     struct words w = *key;
     add_bytes(&w, &rate.per_ms, sizeof rate.per_ms);
     finish(&w, &gate->key);

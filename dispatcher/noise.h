@@ -58,7 +58,4 @@ struct store_noise *noise_refused(enum store_why why);
 int64_t noise_quiet_until_ms(const struct noise *n, const struct noise_rule *r, const struct recipient *to,
                              int64_t now_ms);
 
-/* "12/h", "5/15min". Returns OUT. */
-const char *noise_rate_name(int64_t count, int64_t per_ms, char *out, size_t size);
-
 #endif

@@ -563,11 +563,6 @@ struct rule *rules_find(struct rules *r, const char *name)
 
 /* ---- telling ---- */
 
-size_t rules_count(const struct rules *r)
-{
-    return r->count;
-}
-
 static cJSON *rule_status(const struct rule *rule)
 {
     cJSON *o = cJSON_CreateObject();

@@ -62,9 +62,6 @@ void rules_close_digest(struct rules *r, struct store_digest *digest, int64_t no
 /* A job with noise was inserted or closed: counts it and names in the log, now and then, what bites. */
 void rules_note(struct rules *r, const struct store_job *job, int64_t now_ms);
 
-/* A price as text, "0.09 PLN"; "" if it is not known. Returns OUT. */
-const char *rules_price(const struct rules *r, int64_t micro, char *out, size_t size);
-
 /* The values that an expression sees of an event; they view the event. */
 void rules_values(const struct event *event, struct expr_value values[EXPR_EVENT_SLOTS]);
 
@@ -75,8 +72,6 @@ const char *rules_deleted_item(const struct rules *r, const struct event *event)
 /* What these rules can use of BRIDGE's events. NUMBER is set by the caller. */
 void rules_interest(const struct rules *r, const char *bridge, struct wire_interest *out);
 
-size_t rules_count(const struct rules *r);
-
 /* Adds "rules": [{name, enabled, recipients, matched, jobs, errors, last_error, …}] and "rules_total" to
  * STATUS; appends metrics. Above 200 rules the list holds at most 200 that matched or failed, and there are
  * no series per rule. */
@@ -84,6 +79,6 @@ void rules_status(struct rules *r, cJSON *status);
 void rules_metrics(struct rules *r, struct buf *out);
 /* The same of what noise control held back, by rule and reason: "noise", "currency", "budget_warnings". */
 void rules_noise_status(struct rules *r, struct store *store, cJSON *status);
-void rules_noise_metrics(struct rules *r, struct store *store, struct buf *out);
+void rules_noise_metrics(struct store *store, struct buf *out);
 
 #endif
