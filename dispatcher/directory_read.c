@@ -9,6 +9,7 @@
 #include "core/str.h"
 #include "dispatcher/directory_parts.h"
 #include "dispatcher/expr/zone.h"
+#include "dispatcher/text/language.h"
 
 enum { ZONE_MEMORY = 1024 * 1024, LANGUAGE_MAX = 16, SHOWN = 80 };
 
@@ -114,10 +115,9 @@ static bool read_number(struct row *row)
 
 static bool read_language(struct row *row)
 {
-    static const char set[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
     const char *text = row->text[COLUMN_LANGUAGE];
     size_t len = strlen(text);
-    return len == 0 || (len >= 2 && len <= LANGUAGE_MAX && strspn(text, set) == len) ||
+    return len == 0 || (len <= LANGUAGE_MAX && language_is_tag(text, len)) ||
            wrong(row, COLUMN_LANGUAGE, "expected a language such as pl or en-GB");
 }
 

@@ -8,6 +8,7 @@
 #include "core/alloc.h"
 #include "dispatcher/expr/text.h"
 #include "dispatcher/rules_fault.h"
+#include "dispatcher/text/language.h"
 
 /* ---- loading ---- */
 
@@ -31,28 +32,30 @@ static bool is_personal(const struct expr_template *t)
 /* "pl: text": the length of the language, 0 if there is none. */
 static size_t lang_length(const char *entry)
 {
-    size_t len = strspn(entry, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_");
-    return len >= 2 && len < MESSAGE_LANG_SIZE && entry[len] == ':' ? len : 0;
+    size_t len = strcspn(entry, ":");
+    return len < MESSAGE_LANG_SIZE && entry[len] == ':' && language_is_tag(entry, len) ? len : 0;
 }
 
 static void load_translation(struct message *m, const struct slice_block *b, const struct slice_setting *s,
-                             const char *entry, struct faults *faults)
+                             size_t index, struct faults *faults)
 {
+    const char *entry = s->list[index];
+    unsigned line = slice_line(s, index);
     size_t len = lang_length(entry);
     if (!len) {
-        faults_add(faults, b->file, s->line, "%s \"%s\", %s: expected a language in front, as in \"pl: …\"",
-                   b->type, b->title, s->name);
+        faults_add(faults, b->file, line,
+                   "`%s`: `%.20s`: expected a language such as pl or en-GB in front, as in \"pl: …\"",
+                   s->name, entry);
         return;
     }
     struct message_translation *t = &m->others[m->count];
     memcpy(t->lang, entry, len);
     for (size_t i = 0; i < m->count; i++)
         if (strcasecmp(m->others[i].lang, t->lang) == 0)
-            faults_add(faults, b->file, s->line, "%s \"%s\", %s: \"%s\" is there twice", b->type, b->title,
-                       s->name, t->lang);
+            faults_add(faults, b->file, line, "`%s`: `%s` is there twice", s->name, t->lang);
     size_t skipped = len + 1;
     skipped += strspn(entry + skipped, " \t\r\n");
-    t->text = compile(b, s->name, entry, skipped, s->line, faults);
+    t->text = compile(b, s->name, entry, skipped, line, faults);
     m->personal = true;
     m->count += t->text != NULL;
 }
@@ -69,7 +72,7 @@ void message_load(struct message *m, const struct slice_block *b, const char *na
         return;
     m->others = xcalloc(list->count + 1, sizeof *m->others);
     for (size_t i = 0; i < list->count; i++)
-        load_translation(m, b, list, list->list[i], faults);
+        load_translation(m, b, list, i, faults);
 }
 
 void message_load_text(struct message *m, const char *text)

@@ -108,6 +108,17 @@ static void read_budgets(const struct slice_block *b, struct budgets *out)
     }
 }
 
+void noise_check_money(const struct slice_block *b, struct faults *faults)
+{
+    for (size_t i = 0; b && i < BUDGETS; i++) {
+        const struct slice_setting *s = budget_kinds[i].money ? slice_get(b, budget_kinds[i].setting) : NULL;
+        if (s && s->number > 0)
+            faults_add(faults, b->file, s->line,
+                       "\"%s\" holds nothing back without prices: expected a `table` in the block `prices`",
+                       budget_kinds[i].setting);
+    }
+}
+
 static struct expr *read_key(const struct slice_block *b, const char *name, struct faults *faults)
 {
     const struct slice_setting *s = slice_get(b, name);

@@ -23,6 +23,8 @@ struct noise_rule;
 /* Reads `limits`, the recipients blocks and the zone of the installation. Never NULL. */
 struct noise *noise_new(const struct slice *slice, struct faults *faults);
 void noise_free(struct noise **n);
+/* Each budget of money in the block (NULL: none) is a fault: for where there are no prices. */
+void noise_check_money(const struct slice_block *b, struct faults *faults);
 /* Reads a rule's own. Never NULL; belongs to N. */
 const struct noise_rule *noise_rule_new(struct noise *n, const struct slice_block *rule,
                                         enum job_priority priority, struct faults *faults);

@@ -271,8 +271,10 @@ static int word_of(const struct slice_block *block, const char *name, const char
 struct quiet *quiet_new(const struct slice_block *block, struct faults *faults)
 {
     const struct slice_setting *s = slice_get(block, "quiet_hours");
-    if (!s || s->count == 0)
+    if (!s || s->count == 0) {
+        calendar_check_zone(block, "quiet_zone", faults);
         return NULL;
+    }
     size_t before = faults->count;
     struct quiet *q = xcalloc(1, sizeof *q);
     for (size_t i = 0; i < s->count; i++)

@@ -7,6 +7,7 @@
 #include "core/str.h"
 #include "dispatcher/calendar.h"
 #include "dispatcher/recipients_parts.h"
+#include "dispatcher/text/language.h"
 
 enum { NEST_MAX = 64, CARET_MAX = 512 };
 
@@ -271,6 +272,14 @@ static const char *country_of(const struct slice_block *numbers, struct faults *
     return NULL;
 }
 
+static void check_language(const struct slice_block *b, struct faults *faults)
+{
+    const struct slice_setting *s = slice_get(b, "language");
+    if (s && s->text && !language_is_tag(s->text, strlen(s->text)))
+        faults_add(faults, b->file, s->line, "`language`: `%s`: expected a language such as pl or en-GB",
+                   s->text);
+}
+
 static void read_general(struct recipients *r, const struct slice *slice, struct faults *faults)
 {
     const struct slice_block *top = slice_find(slice, "bridgebell", NULL);
@@ -279,8 +288,10 @@ static void read_general(struct recipients *r, const struct slice *slice, struct
     r->zone = slice_text(top, "zone", "UTC");
     r->country = country_of(numbers, faults);
     r->allowed = prefixes_of(numbers, faults);
-    if (top)
-        calendar_check_zone(top, "zone", faults);
+    if (!top)
+        return;
+    check_language(top, faults);
+    calendar_check_zone(top, "zone", faults);
 }
 
 static void read_blocks(struct recipients *r, const struct slice *slice, struct faults *faults)
@@ -291,6 +302,7 @@ static void read_blocks(struct recipients *r, const struct slice *slice, struct 
         if (r->groups[index].block)
             faults_add(faults, b->file, b->line, "a second recipients block \"%s\"", b->title);
         r->groups[index].block = b;
+        check_language(b, faults);
         calendar_check_zone(b, "zone", faults);
     }
 }

@@ -125,6 +125,18 @@ static const char *language_of(const struct slice *slice)
     return top ? slice_text(top, "language", "en") : "en";
 }
 
+/* A budget of money without a price of anything would never be spent. */
+static void check_money(const struct rules *r, const struct slice *slice, struct faults *faults)
+{
+    if (!r->prices || prices_count(r->prices) > 0)
+        return;
+    noise_check_money(slice_find(slice, "limits", NULL), faults);
+    for (const struct slice_block *b = NULL; (b = slice_next(slice, "recipients", b));)
+        noise_check_money(b, faults);
+    for (const struct slice_block *b = NULL; (b = slice_next(slice, "rule", b));)
+        noise_check_money(b, faults);
+}
+
 struct rules *rules_new(const struct slice *slice, struct faults *faults)
 {
     size_t faults_before = faults->count;
@@ -133,6 +145,7 @@ struct rules *rules_new(const struct slice *slice, struct faults *faults)
     r->recipients = recipients_new(slice, r->directory, faults);
     r->noise = noise_new(slice, faults);
     r->prices = prices_new(slice, faults);
+    check_money(r, slice, faults);
     r->language = language_of(slice);
     r->names = rules_table_new();
     rules_own_messages(r);

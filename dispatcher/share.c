@@ -117,6 +117,7 @@ static uint32_t read_weight(const char *text)
 struct reading {
     const struct slice_block *block;
     const struct slice_setting *setting;
+    size_t at; /* which of its words */
     struct faults *faults;
     bool seen[SHARES];
     uint32_t *weights;
@@ -125,7 +126,8 @@ struct reading {
 #define FAULT(r, ...)                                                                                        \
     do {                                                                                                     \
         if ((r)->faults)                                                                                     \
-            faults_add((r)->faults, (r)->block->file, (r)->setting->line, "priority_weights: " __VA_ARGS__); \
+            faults_add((r)->faults, (r)->block->file, slice_line((r)->setting, (r)->at),                     \
+                       "`priority_weights`: " __VA_ARGS__);                                                  \
     } while (0)
 
 static void unknown_name(const struct reading *r, const char *name)
@@ -164,6 +166,6 @@ void share_weights(const struct slice *slice, uint32_t weights[SHARES], struct f
     memcpy(weights, default_weights, sizeof default_weights);
     struct reading r = {.block = slice_find(slice, "dispatcher", NULL), .faults = faults, .weights = weights};
     r.setting = r.block ? slice_get(r.block, "priority_weights") : NULL;
-    for (size_t i = 0; r.setting && r.setting->kind == SLICE_LIST && i < r.setting->count; i++)
-        read_one(&r, r.setting->list[i]);
+    for (; r.setting && r.setting->kind == SLICE_LIST && r.at < r.setting->count; r.at++)
+        read_one(&r, r.setting->list[r.at]);
 }

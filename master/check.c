@@ -72,12 +72,12 @@ static int ask_roles(const struct conf *conf, ask_fn *ask, validation_done_fn *d
 
 static void on_draft_checked(void *arg, const struct faults *faults)
 {
-    validation_merge_expressions(arg, faults);
+    validation_merge_draft(arg, faults);
     loop_stop();
 }
 
-/* What is whole of a faulty file goes to the dispatcher all the same, so that the faults of its expressions
- * are told together with the others. */
+/* What is whole of a faulty file goes to the dispatcher all the same, so that what it finds wrong
+ * is told together with the others. */
 static int check_faulty(const char *path, struct faults *faults)
 {
     struct conf *draft = conf_draft(path);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "core/alloc.h"
+#include "core/str.h"
 #include "master/client.h"
 #include "master/commands.h"
 #include "master/explain_view.h"
@@ -66,7 +67,16 @@ static int explain_live(struct inquiry *q)
     return good ? COMMAND_FINE : COMMAND_FAILED;
 }
 
-/* The job whose id begins with ID, if there is one. */
+static void mask_number(cJSON *job)
+{
+    char masked[48];
+    const char *to = json_text(job, "to");
+    if (to[0])
+        cJSON_ReplaceItemInObjectCaseSensitive(
+            job, "to", cJSON_CreateString(str_mask_number(to, masked, sizeof masked)));
+}
+
+/* The job whose id begins with ID, if there is one. The dispatcher shows its owner whole numbers. */
 static int find_job_live(struct inquiry *q, const char *id)
 {
     cJSON *request = client_request("queue-show");
@@ -74,6 +84,8 @@ static int find_job_live(struct inquiry *q, const char *id)
     cJSON *answer = ask(q, request);
     if (answer && cJSON_IsTrue(json_member(answer, "ok")))
         q->job = cJSON_DetachItemFromObject(answer, "job");
+    if (q->job && !options_has(q->arguments, "numbers"))
+        mask_number(q->job);
     cJSON_Delete(answer);
     return answer ? COMMAND_FINE : COMMAND_FAILED;
 }

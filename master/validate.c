@@ -201,10 +201,17 @@ struct validation *validation_start_rules(const struct conf *draft, validation_d
     return begin(validation_new(draft, done, arg));
 }
 
-void validation_merge_expressions(struct faults *faults, const struct faults *more)
+/* Of an expression, with its caret on a line of its own, or of a value, which begins with the setting's name.
+ */
+static bool is_of_what_is_there(const char *text)
+{
+    return text[0] == '`' || strchr(text, '\n');
+}
+
+void validation_merge_draft(struct faults *faults, const struct faults *more)
 {
     for (size_t i = 0; i < more->count; i++)
-        if (strchr(more->list[i].text, '\n'))
+        if (is_of_what_is_there(more->list[i].text))
             faults_add(faults, more->list[i].file, more->list[i].line, "%s", more->list[i].text);
     validation_sort(faults);
 }

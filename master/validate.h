@@ -18,9 +18,9 @@ typedef void validation_done_fn(void *arg, const struct faults *faults);
 struct validation *validation_start(const struct conf *conf, validation_done_fn *done, void *arg);
 /* The same, asking the dispatcher only: what a draft (conf_draft) can be asked. */
 struct validation *validation_start_rules(const struct conf *draft, validation_done_fn *done, void *arg);
-/* Adds the faults of expressions in MORE, known by the caret on a line of its own, and sorts: all else that a
- * draft is blamed for, FAULTS says already. */
-void validation_merge_expressions(struct faults *faults, const struct faults *more);
+/* Adds the faults in MORE of values and expressions that a draft has, and sorts: for what it lacks, FAULTS
+ * has the reason already. */
+void validation_merge_draft(struct faults *faults, const struct faults *more);
 /* Kills what still runs; DONE is not called. */
 void validation_cancel(struct validation **validation);
 

@@ -41,6 +41,20 @@ static struct tag read_tag(const char *text)
     return tag;
 }
 
+bool language_is_tag(const char *text, size_t len)
+{
+    static const char set[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+    size_t letters = 0;
+    while (letters < len && is_letter(text[letters]))
+        letters++;
+    if (letters < 2 || letters > 3 || (letters < len && text[letters] != '-' && text[letters] != '_'))
+        return false;
+    for (size_t i = letters; i < len; i++)
+        if (!text[i] || !strchr(set, text[i]))
+            return false;
+    return len == letters || len > letters + 1;
+}
+
 /* ---- Plural forms ---------------------------------------------------------------------------- */
 
 static bool within(uint64_t number, uint64_t first, uint64_t last)

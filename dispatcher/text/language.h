@@ -13,6 +13,9 @@
 
 #include "dispatcher/expr/time.h"
 
+/* Whether the text looks like one: two or three letters, then nothing, or more behind a dash or an
+ * underscore. */
+bool language_is_tag(const char *text, size_t len);
 /* How many forms whole numbers take in a language, 1 to 6. */
 size_t language_plural_forms(const char *language);
 /* The form for `number`, from 0, in CLDR's order: zero, one, two, few, many, other, as far as there are such.

@@ -95,8 +95,9 @@ static void find_duplicates(const struct prices *p, const struct slice_block *bl
     for (size_t i = 1; i < p->count; i++) {
         const char *prefix = p->entries[i].prefix;
         if (strcmp(p->entries[i - 1].prefix, prefix) == 0)
-            faults_add(faults, block->file, table->line, "table: \"%s\" is the second price of %s%s",
-                       table->list[p->entries[i].place], prefix[0] != '\0' ? "+" : "*", prefix);
+            faults_add(faults, block->file, slice_line(table, p->entries[i].place),
+                       "`table`: \"%s\" is the second price of %s%s", table->list[p->entries[i].place],
+                       prefix[0] != '\0' ? "+" : "*", prefix);
     }
 }
 
@@ -109,7 +110,7 @@ static void read_table(struct prices *p, const struct slice_block *block, const 
         const char *why = read_entry(table->list[i], entry);
         entry->place = i;
         if (why != NULL)
-            faults_add(faults, block->file, table->line, "table: \"%s\": %s", table->list[i], why);
+            faults_add(faults, block->file, slice_line(table, i), "`table`: \"%s\": %s", table->list[i], why);
         else
             p->count++;
     }
@@ -123,7 +124,7 @@ static void read_currency(struct prices *p, const struct slice_block *block, str
     if (setting == NULL)
         return;
     if (strlen(setting->text) > CURRENCY_MAX)
-        faults_add(faults, block->file, setting->line, "currency: \"%s\" is longer than %d bytes",
+        faults_add(faults, block->file, setting->line, "`currency`: \"%s\" is longer than %d bytes",
                    setting->text, CURRENCY_MAX);
     else
         strcpy(p->currency, setting->text);

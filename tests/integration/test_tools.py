@@ -269,6 +269,8 @@ def test_the_journal_of_a_running_dispatcher(line, bell):
     sent = next(j for j in jobs if j["state"] == "sent")
     shown = one.cli("explain", sent["id"][:12]).stdout
     assert re.search(r"state +sent", shown) and "matches" in shown
+    assert "500500500" not in shown and re.search(r" to +\+\*+500\n", shown)
+    assert re.search(r" to +\+48500500500\n", one.cli("explain", sent["id"][:12], "--numbers").stdout)
     gone = one.cli("explain", "ffffffffff", check=False)
     assert gone.returncode == 3 and "neither a job nor an event" in gone.stderr
 
