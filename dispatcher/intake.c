@@ -297,6 +297,9 @@ static void submit(struct intake *in, struct batch *b)
     b->state = BATCH_STORED;
     b->intake.unit.done = on_stored;
     b->intake.unit.arg = b;
+    /* It may have waited for long, and what was swept then were jobs in the store. */
+    for (size_t i = 0; i < b->jobs_count; i++)
+        rules_recheck(in->rules, b->jobs[i]);
     if (b->jobs_count)
         b->ticket = queue_offer(in->queue, b->jobs, b->jobs_count);
     in->with_store++;

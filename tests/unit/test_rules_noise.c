@@ -3,6 +3,7 @@
 #include "tests/unit/store_fixture.h"
 
 #include "dispatcher/rules.h"
+#include "dispatcher/silences.h"
 
 enum { NOW_MS = 1000 };
 
@@ -113,6 +114,32 @@ static void where_the_key_fails_the_text_says_it(void **state)
     assert_false(are_same("data.no.such.field"));
 }
 
+/* ---- opt-outs ---- */
+
+/* One that opted out while the job waited for the store is not rung, however often it is tried. */
+static void whoever_opts_out_meanwhile_is_not_rung(void **state)
+{
+    (void)state;
+    struct silences *s = silences_new(NULL);
+    add_rule("r");
+    load();
+    rules_silences(rules, s);
+    struct store_job job = job_for("one"), other = job_for("other");
+    rules_recheck(rules, &other);
+    assert_int_equal(other.state, JOB_QUEUED);
+    assert_int_equal(other.noise->why, WHY_NOTHING);
+    opt_out_put(s, "+48500500500");
+    for (int tries = 0; tries < 2; tries++) {
+        job.state = JOB_QUEUED;
+        rules_recheck(rules, &job);
+        assert_int_equal(job.state, JOB_SUPPRESSED);
+        assert_int_equal(job.noise->why, WHY_OPT_OUT);
+    }
+    store_job_free(&job);
+    store_job_free(&other);
+    silences_free(&s);
+}
+
 /* ---- shadows ---- */
 
 static bool warns(bool shadow)
@@ -186,9 +213,9 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(other_texts_are_not_the_same),          TEST(the_key_says_what_is_the_same),
-        TEST(where_the_key_fails_the_text_says_it),  TEST(a_shadow_spends_no_budget_that_warns),
-        TEST(a_digest_stays_the_shadow_that_it_was),
+        TEST(other_texts_are_not_the_same),         TEST(the_key_says_what_is_the_same),
+        TEST(where_the_key_fails_the_text_says_it), TEST(whoever_opts_out_meanwhile_is_not_rung),
+        TEST(a_shadow_spends_no_budget_that_warns), TEST(a_digest_stays_the_shadow_that_it_was),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
