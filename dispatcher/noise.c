@@ -8,6 +8,7 @@
 
 #include "core/alloc.h"
 #include "dispatcher/calendar.h"
+#include "dispatcher/expr/text.h"
 #include "dispatcher/rules_fault.h"
 
 enum {
@@ -15,6 +16,7 @@ enum {
     BUDGETS = 4,
     STALE_WINDOW_MS = 60000, /* how long a summary of old events collects */
     STORM_WINDOW_MIN_MS = 60000,
+    RULE_SHOWN = 40, /* bytes of its name within that of its budget */
 };
 
 struct rate {
@@ -410,8 +412,9 @@ static void add_budget(struct gates *g, const struct budgets *b, size_t kind, co
     gate->merges = !g->closing;
     /* Which rule is no secret; whose number is. */
     bool of_rule = g->r && b == &g->r->budgets;
-    snprintf(gate->name, sizeof gate->name, "%s, %s%.40s, %s", budget_kinds[kind].name, whose,
-             of_rule ? owner : "", period);
+    size_t shown = of_rule ? text_valid_prefix(owner, strnlen(owner, RULE_SHOWN)) : 0;
+    snprintf(gate->name, sizeof gate->name, "%s, %s%.*s, %s", budget_kinds[kind].name, whose, (int)shown,
+             owner, period);
     struct words w = key_of(g, "budget");
     add_word(&w, whose);
     add_word(&w, owner);

@@ -2,6 +2,7 @@
 /* Noise control as rules make it: what is the same, and what a shadow leaves alone. */
 #include "tests/unit/store_fixture.h"
 
+#include "core/str.h"
 #include "dispatcher/rules.h"
 #include "dispatcher/silences.h"
 
@@ -140,6 +141,23 @@ static void whoever_opts_out_meanwhile_is_not_rung(void **state)
     silences_free(&s);
 }
 
+/* ---- budgets ---- */
+
+/* They come into the log and into JSON. */
+static void names_of_budgets_are_cut_between_letters(void **state)
+{
+    (void)state;
+    struct slice_block *b = add_rule("xąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąą");
+    slice_add_setting(b, "sms_per_day", SLICE_NUMBER, 1)->number = 100;
+    load();
+    struct store_job job = job_for("one");
+    assert_int_equal(job.noise->count, 1);
+    const char *name = job.noise->gates[0].name;
+    assert_true(str_utf8_valid(name, strlen(name)));
+    assert_non_null(strstr(name, "rule xąąąą"));
+    store_job_free(&job);
+}
+
 /* ---- shadows ---- */
 
 static bool warns(bool shadow)
@@ -213,9 +231,13 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(other_texts_are_not_the_same),         TEST(the_key_says_what_is_the_same),
-        TEST(where_the_key_fails_the_text_says_it), TEST(whoever_opts_out_meanwhile_is_not_rung),
-        TEST(a_shadow_spends_no_budget_that_warns), TEST(a_digest_stays_the_shadow_that_it_was),
+        TEST(other_texts_are_not_the_same),
+        TEST(the_key_says_what_is_the_same),
+        TEST(where_the_key_fails_the_text_says_it),
+        TEST(whoever_opts_out_meanwhile_is_not_rung),
+        TEST(a_shadow_spends_no_budget_that_warns),
+        TEST(a_digest_stays_the_shadow_that_it_was),
+        TEST(names_of_budgets_are_cut_between_letters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
