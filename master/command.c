@@ -16,7 +16,7 @@ static const char queue_details[] =
     "  cancel ID|FILTER         do not send what is not sent yet\n"
     "  retry ID|FILTER          dead and uncertain jobs: try again\n"
     "  sent ID                  an uncertain job: it did arrive\n"
-    "  drop ID|FILTER           an uncertain or held job: let it be\n"
+    "  drop ID|FILTER           an uncertain job: let it be\n"
     "\n"
     "States: queued leased held sent delivered undelivered suppressed merged expired cancelled uncertain "
     "dead\n"

@@ -1,6 +1,7 @@
 #include "master/progress.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,7 +13,8 @@ static bool is_drawn;
 
 bool progress_is_wanted(void)
 {
-    return isatty(STDERR_FILENO);
+    const char *term = getenv("TERM");
+    return isatty(STDERR_FILENO) && !(term && strcmp(term, "dumb") == 0);
 }
 
 void progress_draw(double done, double of, double count, const char *word)

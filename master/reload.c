@@ -396,6 +396,23 @@ static int prepare_door(void)
     return -1;
 }
 
+static void on_draft_checked(void *arg, const struct faults *faults)
+{
+    (void)arg;
+    reload.validation = NULL;
+    validation_merge_draft(&reload.faults, faults);
+    refuse("the new configuration has faults");
+}
+
+/* What is whole of a faulty file goes to the dispatcher all the same, so that all faults are told at once. */
+static bool ask_about_draft(void)
+{
+    reload.conf = conf_draft(reload.file);
+    if (reload.conf)
+        reload.validation = validation_start_rules(reload.conf, on_draft_checked, NULL);
+    return reload.validation != NULL;
+}
+
 static int load(void)
 {
     reload.conf = conf_load(reload.file, &reload.faults);
@@ -421,7 +438,8 @@ static void begin(void)
     reload.phase = RELOAD_CHECKING;
     supervise_begin(&reloading);
     if (load()) {
-        refuse("the new configuration has faults");
+        if (reload.conf || !ask_about_draft())
+            refuse("the new configuration has faults");
         return;
     }
     reload.validation = validation_start(reload.conf, on_checked, NULL);

@@ -409,10 +409,11 @@ static struct choice best_cut(const char *text, size_t len, const struct plain_s
                               size_t max_parts)
 {
     struct choice best = cut_form(text, len, NULL, SMS_GSM7, max_parts);
-    struct choice others[2] = {cut_form(text, len, NULL, SMS_UCS2, max_parts), {.end = 0}};
+    struct choice others[2] = {cut_form(text, len, NULL, SMS_UCS2, max_parts)};
+    size_t count = 1;
     if (plain != NULL)
-        others[1] = cut_form(text, len, plain, SMS_GSM7, max_parts);
-    for (size_t i = 0; i < 2; i++)
+        others[count++] = cut_form(text, len, plain, SMS_GSM7, max_parts);
+    for (size_t i = 0; i < count; i++)
         if (others[i].end > best.end || (others[i].end == best.end && others[i].parts < best.parts))
             best = others[i];
     return best;

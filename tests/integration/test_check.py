@@ -92,3 +92,22 @@ def test_a_budget_of_money_needs_prices(check):
     text = WHOLE + "limits { money_per_month = 4 }\n" + RULE % 'money_per_day = "5"'
     assert [line for line, _ in check(text)[1]] == [3, 4]
     assert check(text + 'prices { table = { "+48: 0.1" } }\n') == (0, [])
+
+
+def test_a_reload_tells_all_faults_too(line, bell):
+    world = line()
+    one = bell(world.config()).start()
+    world.subscribed()
+    good = one.config.read_text()
+    one.config.write_text(good + RULE % 'digest = 2x quiet_zone = "Nope" messages = { "polish: x" }')
+    done = one.cli("reload", check=False)
+    assert done.returncode == 1
+    for word in ("`digest`: `2x`", "`quiet_zone`: `Nope`", "`messages`: `polish: x`", "stays in force"):
+        assert word in done.stderr, done.stderr
+    one.config.write_text(good + "rule {")
+    done = one.cli("reload", check=False)
+    assert done.returncode == 1 and "stays in force" in done.stderr
+    one.config.write_text(good)
+    assert one.cli("reload").returncode == 0
+    world.bridge.message()
+    world.provider.wait_accepted(1)

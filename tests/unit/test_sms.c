@@ -378,6 +378,9 @@ static void test_fit(void **state)
     }
 }
 
+#define Z10 "жжжжжжжжжж"
+#define Z30 Z10 Z10 Z10
+
 /* Links stay what they are, and nothing becomes one. */
 static void test_links(void **state)
 {
@@ -405,6 +408,8 @@ static void test_links(void **state)
         {X150 "evil.community" X60, false, 1, X150 "evil...", false},
         {X60 X60 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.example" X60, false, 1, X150 ".exampl...", false},
         {"https://a.example/" X150, false, 1, "https...", false},
+        /* of one that is all there is nothing is left, but the telephone rings */
+        {Z30 "." Z30 Z30, false, 1, "...", false},
     };
     struct sms_fitted fitted;
     (void)state;
@@ -437,6 +442,7 @@ static void test_random_fit(void **state)
         assert_true(options.max_parts == 0 || after.parts <= options.max_parts);
         assert_true(options.transliterate || !fitted.transliterated);
         assert_true(size < SMS_FITTED_SIZE(length) || !fitted.trimmed || options.max_parts > 0);
+        assert_true(size < SMS_FITTED_SIZE(length) || before.units == 0 || fitted.length > 0);
         expect_measure(out, fitted.length);
     }
 }
