@@ -47,7 +47,7 @@ static const char head[] =
     "|---|---|\n"
     "| duration | `250ms` `5s` `3m` `2h` `7d` |\n"
     "| size | `512B` `64KiB` `64MiB` `1GiB` `1TiB` |\n"
-    "| rate | a count and a time: `\"100/s\"` `\"10/60s\"` `\"60/h\"` `\"5/15min\"` |\n"
+    "| rate | a count and a time of at most 366 days: `\"100/s\"` `\"10/60s\"` `\"60/h\"` `\"5/15min\"` |\n"
     "| switch | `on` `off` (or `yes` `no` `true` `false`) |\n"
     "| list | `{ a, b }`; one entry may stand without braces |\n"
     "| phone number | in quotes, with a plus and 8 to 15 digits: `\"+48500500500\"` |\n"

@@ -82,7 +82,7 @@ int units_rate(const char *text, int64_t *count, int64_t *per_ms)
     if (*text >= '0' && *text <= '9' && digits(&text, &length) < 0)
         return -1;
     const struct unit *unit = unit_named(times, TIMES, text);
-    if (!unit || length == 0 || length > INT64_MAX / unit->factor)
+    if (!unit || length == 0 || length > UNITS_RATE_MS_MAX / unit->factor)
         return -1;
     *count = n;
     *per_ms = length * unit->factor;

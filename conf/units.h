@@ -14,7 +14,8 @@ int units_number(const char *text, int64_t *number);
 int units_duration(const char *text, int64_t *ms);
 /* 512B 64KiB 64MiB 1GiB 1TiB; plain 0 needs no unit. */
 int units_size(const char *text, int64_t *bytes);
-/* 100/s 10/60s 60/h 5/15min: COUNT per PER_MS. Neither is 0. */
+/* 100/s 10/60s 60/h 5/15min: COUNT per PER_MS. Neither is 0; a time is no longer than 366 days. */
+#define UNITS_RATE_MS_MAX INT64_C(31622400000)
 int units_rate(const char *text, int64_t *count, int64_t *per_ms);
 /* 20 20.5 0.000001: in millionths; more decimals are refused. */
 int units_money(const char *text, int64_t *micro);

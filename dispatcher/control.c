@@ -473,7 +473,7 @@ void control_metrics(struct control *c, struct buf *out)
     print_store(c, out);
     queue_metrics(c->queue, out);
     rules_metrics(c->rules, out);
-    rules_noise_metrics(c->rules, c->store, out);
+    rules_noise_metrics(c->store, out);
     silences_metrics(c->silences, store_now_ms(c->store), out);
     journal_metrics(c->journal, out);
 }

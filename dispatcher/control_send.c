@@ -6,11 +6,12 @@
 
 #include "core/alloc.h"
 #include "core/log.h"
+#include "core/phone.h"
 #include "core/str.h"
 #include "dispatcher/control_parts.h"
 #include "proto/role.h"
 
-enum { DIGITS_MIN = 8, DIGITS_MAX = 15, FROM_MAX = 16, EXPIRES_MS = 24 * 3600 * 1000 };
+enum { FROM_MAX = 16, EXPIRES_MS = 24 * 3600 * 1000 };
 static const char rule_name[] = CONTROL_SEND_RULE;
 
 struct sending {
@@ -28,15 +29,6 @@ static void sending_free(struct sending *s)
     for (size_t i = 0; i < s->decision.jobs_count; i++)
         store_job_free(&s->jobs[i]);
     free(s);
-}
-
-/* E.164: a plus and 8 to 15 digits. */
-static bool is_number(const char *text)
-{
-    if (!text || text[0] != '+')
-        return false;
-    size_t digits = strspn(text + 1, "0123456789");
-    return digits >= DIGITS_MIN && digits <= DIGITS_MAX && text[1 + digits] == '\0';
 }
 
 static void add_job(struct sending *s, const char *number, const char *text, const char *from,
@@ -114,11 +106,13 @@ static const char *fault_of(const cJSON *to, const char *text, const char *from,
     int count = cJSON_IsArray(to) ? cJSON_GetArraySize(to) : 1;
     if (!to || count < 1 || count > CONTROL_SEND_TO_MAX)
         return "to whom?";
-    for (int i = 0; i < count; i++)
-        if (!is_number(cJSON_GetStringValue(cJSON_IsArray(to) ? cJSON_GetArrayItem(to, i) : to))) {
-            *hint = "numbers are written with country code, as in +48500500500";
-            return "not a phone number";
-        }
+    for (int i = 0; i < count; i++) {
+        const char *number = cJSON_GetStringValue(cJSON_IsArray(to) ? cJSON_GetArrayItem(to, i) : to);
+        if (number && phone_is(number))
+            continue;
+        *hint = "numbers are written with country code, as in +48500500500";
+        return "not a phone number";
+    }
     return NULL;
 }
 

@@ -15,7 +15,7 @@ struct digests {
     struct rules *rules;
     struct queue *queue;
     struct loop_timer *timer;
-    int64_t next_ms; /* store time at which the timer fires; 0: it does not */
+    int64_t next_ms; /* store time of the next look; 0: none is wanted */
     struct store_digests due;
     bool looking;   /* the unit is with the store */
     size_t closing; /* units with the store */
@@ -32,14 +32,17 @@ struct closing {
 
 /* ---- when ---- */
 
+/* Not before what is under way has ended; that calls again. */
 static void look_in(struct digests *d, int64_t in_ms)
 {
     int64_t now_ms = store_now_ms(d->store);
-    in_ms = in_ms < 0 || in_ms > LONGEST_MS ? LONGEST_MS : in_ms;
-    if (d->stopped || d->looking || d->closing || (d->next_ms && d->next_ms <= now_ms + in_ms))
+    int64_t at_ms = now_ms + (in_ms < 0 || in_ms > LONGEST_MS ? LONGEST_MS : in_ms);
+    bool earlier = !d->next_ms || at_ms < d->next_ms;
+    if (earlier)
+        d->next_ms = at_ms;
+    if (d->stopped || d->looking || d->closing || (!earlier && loop_timer_pending(d->timer)))
         return;
-    d->next_ms = now_ms + in_ms;
-    loop_timer_start(d->timer, in_ms);
+    loop_timer_start(d->timer, d->next_ms > now_ms ? d->next_ms - now_ms : 0);
 }
 
 void digests_note(struct digests *d, const struct store_job *job)

@@ -77,18 +77,19 @@ static void fault_file(struct directory_reader *r, const char *why)
     faults_add(r->faults, r->path, 0, "%s", why);
 }
 
-/* The whole file, at most one byte more than may be. */
+enum { PIECE = 64 * 1024 };
+
+/* The whole file; of one that is too large, more than it may have. */
 static int read_text(int fd, struct buf *out)
 {
-    static char piece[64 * 1024];
+    static char piece[PIECE];
     for (;;) {
         ssize_t n = read(fd, piece, sizeof piece);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             return (int)n;
-        buf_add(out, piece, (size_t)n);
-        if (out->len > DIRECTORY_BYTES_MAX)
+        if (buf_add(out, piece, (size_t)n) || out->len > DIRECTORY_BYTES_MAX)
             return 0;
     }
 }
@@ -104,7 +105,7 @@ static void read_open(struct directory_reader *r, int fd)
         directory_read_sqlite(r);
         return;
     }
-    buf_init(&text, 0);
+    buf_init(&text, DIRECTORY_BYTES_MAX + PIECE);
     if (read_text(fd, &text) < 0)
         fault_file(r, strerror(errno));
     else if (text.len > DIRECTORY_BYTES_MAX)

@@ -139,16 +139,12 @@ static bool read_tags(struct row *row)
 {
     static const char between[] = " ;";
     size_t count = 0;
-    char *rest = NULL, copy[DIRECTORY_FIELD_MAX + 1];
-    memcpy(copy, row->text[COLUMN_TAGS], sizeof copy);
-    for (char *tag = strtok_r(copy, between, &rest); tag; tag = strtok_r(NULL, between, &rest))
-        count++;
-    if (count > DIRECTORY_TAGS_MAX)
-        return wrong(row, COLUMN_TAGS, "more than 64 tags");
-    count = 0;
-    char *text = row->text[COLUMN_TAGS];
-    for (char *tag = strtok_r(text, between, &rest); tag; tag = strtok_r(NULL, between, &rest))
+    char *rest = NULL, *text = row->text[COLUMN_TAGS];
+    for (char *tag = strtok_r(text, between, &rest); tag; tag = strtok_r(NULL, between, &rest)) {
+        if (count == DIRECTORY_TAGS_MAX)
+            return wrong(row, COLUMN_TAGS, "more than 64 tags");
         row->tags[count++] = tag;
+    }
     row->tags[count] = NULL;
     return true;
 }

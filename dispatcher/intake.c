@@ -263,12 +263,29 @@ static void on_stored(struct store_unit *unit, enum store_status status)
     check_drained(in);
 }
 
+/* While a bridge has no mark at all, the first events that are kept bring one: from a little before them.
+ * Else whoever is killed before the listener's own mark is on disk would start for the first time once more,
+ * and not miss what came meanwhile. */
+static int64_t first_mark_ms(const struct intake *in, const struct batch *b)
+{
+    enum { SAFETY_MS = 1000 };
+    int64_t earliest_ms = INT64_MAX;
+    if (store_mark_ms(in->store, b->bridge->name) >= 0)
+        return -1;
+    for (size_t i = 0; i < b->intake.count; i++)
+        if (b->intake.decisions[i].event_ms < earliest_ms)
+            earliest_ms = b->intake.decisions[i].event_ms;
+    return earliest_ms > SAFETY_MS && earliest_ms < INT64_MAX ? earliest_ms - SAFETY_MS : -1;
+}
+
 static void submit(struct intake *in, struct batch *b)
 {
     struct session *s = b->session;
     /* A mark may be written only when everything before it is; that is so for what settle_session passed, and
-     * for a batch with nothing before it. */
-    int64_t mark = s->first == b && b->intake.count == 0 ? b->mark_ms : s->done_mark_ms;
+     * for a batch with nothing before it, whose events are in the same transaction. */
+    int64_t mark = s->first == b ? b->mark_ms : s->done_mark_ms;
+    if (mark < 0)
+        mark = first_mark_ms(in, b);
     b->intake.mark_ms = mark > s->written_mark_ms ? mark : -1;
     if (b->intake.count == 0 && b->intake.mark_ms < 0) {
         b->state = BATCH_DONE;
@@ -280,6 +297,9 @@ static void submit(struct intake *in, struct batch *b)
     b->state = BATCH_STORED;
     b->intake.unit.done = on_stored;
     b->intake.unit.arg = b;
+    /* It may have waited for long, and what was swept then were jobs in the store. */
+    for (size_t i = 0; i < b->jobs_count; i++)
+        rules_recheck(in->rules, b->jobs[i]);
     if (b->jobs_count)
         b->ticket = queue_offer(in->queue, b->jobs, b->jobs_count);
     in->with_store++;

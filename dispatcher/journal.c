@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "core/alloc.h"
@@ -23,9 +24,12 @@ enum {
     FILES_AT_LEAST = 4, /* so that a small limit keeps something when the oldest goes */
     BUFFER_BYTES = 256 * 1024,
     TRY_AGAIN_MS = 10000,
+    LOOK_AT_DISK_MS = 1000,
+    DISK_PART = 5,
     HEAD_MAX = 128,
 };
 #define DEFAULT_LIMIT_BYTES (INT64_C(256) * 1024 * 1024)
+#define DEFAULT_MIN_FREE (INT64_C(64) * 1024 * 1024)
 
 struct journal {
     char *dir;
@@ -37,8 +41,10 @@ struct journal {
     uint64_t in_buf; /* events */
     struct loop_timer *flush;
     uint64_t written, lost, too_large, bytes, files_removed;
-    uint64_t again_ms; /* after a failure: not before */
-    int error;         /* of the failure that lasts; 0: none */
+    int64_t keep_free_bytes; /* of the disk, for the store */
+    uint64_t looked_ms;      /* at the disk */
+    uint64_t again_ms;       /* after a failure: not before */
+    int error;               /* of the failure that lasts; 0: none */
 };
 
 /* ---- trouble ---- */
@@ -124,11 +130,27 @@ static int write_head(struct journal *j, int64_t now_ms)
     return write_whole(j, head, (size_t)len);
 }
 
+/* The directory and, as the store does, the one it stands in. -1 with errno. */
+static int make_directory(const struct journal *j)
+{
+    if (mkdir(j->dir, 0700) == 0 || errno == EEXIST)
+        return 0;
+    const char *slash = strrchr(j->dir, '/');
+    if (errno != ENOENT || !slash || slash == j->dir)
+        return -1;
+    char *parent = xstrndup(j->dir, (size_t)(slash - j->dir));
+    mkdir(parent, 0750);
+    free(parent);
+    return mkdir(j->dir, 0700) == 0 || errno == EEXIST ? 0 : -1;
+}
+
 static int start_file(struct journal *j)
 {
     enum { NAMES_TRIED = 1000 };
     char name[JOURNAL_NAME_MAX];
     int64_t now_ms = clock_wall_ms();
+    if (make_directory(j))
+        return -1;
     remove_oldest(j);
     for (int i = 0; i < NAMES_TRIED && j->fd < 0; i++) {
         journal_file_name(now_ms + i, name);
@@ -187,6 +209,26 @@ static void close_file(struct journal *j)
     j->fd = -1;
 }
 
+/* The store stops taking events before the disk is full, and has a reserve for finishing: the journal must
+ * not eat either, so it stops well before. */
+static bool has_room(struct journal *j)
+{
+    struct statvfs fs;
+    uint64_t now_ms = clock_mono_ms();
+    if (j->looked_ms && now_ms - j->looked_ms < LOOK_AT_DISK_MS)
+        return true;
+    if (statvfs(j->dir, &fs))
+        return true;
+    j->looked_ms = now_ms;
+    int64_t block = (int64_t)fs.f_frsize;
+    int64_t free_bytes = (int64_t)fs.f_bavail * block, part = (int64_t)fs.f_blocks * block / DISK_PART;
+    if (free_bytes >= (part < j->keep_free_bytes ? part : j->keep_free_bytes))
+        return true;
+    j->looked_ms = 0;
+    errno = ENOSPC;
+    return false;
+}
+
 /* Looks at the file, which a leaving dispatcher may still write and an operator may have moved away. */
 static int ready(struct journal *j)
 {
@@ -212,8 +254,8 @@ void journal_flush(struct journal *j)
         drop_buffer(j);
         return;
     }
-    if (ready(j) || write_whole(j, j->buf.data, j->buf.len)) {
-        fail(j, j->fd < 0 ? "open" : "write");
+    if (!has_room(j) || ready(j) || write_whole(j, j->buf.data, j->buf.len)) {
+        fail(j, errno == ENOSPC ? "space" : j->fd < 0 ? "open" : "write");
         drop_buffer(j);
         return;
     }
@@ -247,11 +289,14 @@ void journal_add(struct journal *j, const struct event *event)
 
 /* ---- life ---- */
 
-static bool make_directory(struct journal *j, const struct slice *slice, struct faults *faults)
+/* A full disk is no reason not to start: it may have room later, and then the directory is made. */
+static bool check_directory(struct journal *j, const struct slice *slice, struct faults *faults)
 {
     const struct slice_block *b = slice_find(slice, "dispatcher", NULL);
     const struct slice_setting *dir = b ? slice_get(b, "journal_dir") : NULL;
-    if ((mkdir(j->dir, 0700) == 0 || errno == EEXIST) && access(j->dir, R_OK | W_OK | X_OK) == 0)
+    if (make_directory(j) == 0 && access(j->dir, R_OK | W_OK | X_OK) == 0)
+        return true;
+    if (errno == ENOSPC || errno == EDQUOT)
         return true;
     faults_add(faults, b ? b->file : "", dir ? dir->line : 0,
                "journal_dir: \"%s\" cannot be made or written: %s", j->dir, strerror(errno));
@@ -273,9 +318,10 @@ struct journal *journal_new(const struct slice *slice, struct faults *faults)
         j->limit_bytes / FILES_IN_ALL > FILE_BYTES_MIN ? j->limit_bytes / FILES_IN_ALL : FILE_BYTES_MIN;
     if (j->file_bytes > j->limit_bytes / FILES_AT_LEAST)
         j->file_bytes = j->limit_bytes / FILES_AT_LEAST;
+    j->keep_free_bytes = 2 * (b ? slice_number(b, "min_free", DEFAULT_MIN_FREE) : DEFAULT_MIN_FREE);
     buf_init(&j->buf, BUFFER_BYTES + EVENT_FRAME_MAX);
     j->flush = loop_timer_new(flush_later, j);
-    if (!make_directory(j, slice, faults))
+    if (!check_directory(j, slice, faults))
         journal_free(&j);
     return j;
 }

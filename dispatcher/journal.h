@@ -6,6 +6,7 @@
  * {"bridgebell_journal":1,"mode":"wanted","started_ms":…}. Writing never blocks the loop for long and is not
  * flushed to disk: a journal helps people and is no part of any promise. What could not be written is
  * counted.
+ * It stops while the disk has little space, before the store has to.
  */
 #ifndef DISPATCHER_JOURNAL_H
 #define DISPATCHER_JOURNAL_H

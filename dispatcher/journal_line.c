@@ -171,11 +171,6 @@ static void print_value(const msgpack_object *o, unsigned depth, struct buf *out
     }
 }
 
-void journal_value_print(const msgpack_object *o, struct buf *out)
-{
-    print_value(o, 0, out);
-}
-
 static void print_text_member(const char *name, struct msg_str value, struct buf *out)
 {
     if (!value.data)

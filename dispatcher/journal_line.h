@@ -24,8 +24,5 @@ int journal_line_from_json(const cJSON *json, const char *raw, size_t len, const
                            struct buf *out, const char **why);
 /* The value of `received` of a line that this module printed; -1 if it does not begin so. */
 int64_t journal_line_received(const char *text, size_t len);
-/* Appends a value as JSON text; whole numbers and doubles keep their value, bytes that are not UTF-8 become
- * U+FFFD. */
-void journal_value_print(const msgpack_object *o, struct buf *out);
 
 #endif

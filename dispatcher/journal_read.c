@@ -38,6 +38,7 @@ struct journal_reader {
     int64_t since_ms, until_ms, last_ms;
     struct source **sources;
     size_t count;
+    char *wanted;         /* "key":"HEX of what is looked for; NULL: everything */
     struct source *given; /* whose event was given last */
     struct journal_counts counts;
 };
@@ -166,6 +167,8 @@ static bool take_line(struct journal_reader *r, struct source *s, struct msg_str
         r->counts.outside++;
         return false;
     }
+    if (r->wanted && received_ms >= 0 && !memmem(line.data, line.len, r->wanted, strlen(r->wanted)))
+        return false;
     buf_reset(&s->packed);
     if (journal_line_parse(line.data, line.len, r->bridge, &s->packed, &why) ||
         event_unpack(&s->decoded, s->packed.data, s->packed.len, &s->event)) {
@@ -231,6 +234,11 @@ struct journal_reader *journal_reader_new(const char *bridge, int64_t since_ms, 
     return r;
 }
 
+void journal_reader_look_for(struct journal_reader *r, const char *hex)
+{
+    r->wanted = xasprintf("\"key\":\"%s", hex);
+}
+
 static void source_free(struct source *s)
 {
     close_file(s);
@@ -251,6 +259,7 @@ void journal_reader_free(struct journal_reader **p)
         source_free(r->sources[i]);
     free(r->sources);
     free(r->bridge);
+    free(r->wanted);
     free(r);
 }
 

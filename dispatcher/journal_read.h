@@ -33,6 +33,9 @@ void journal_reader_free(struct journal_reader **r);
 /* Adds a file, a journal's directory, or "-" for standard input. -1 with a sentence in WHY if it cannot be
  * opened. */
 int journal_reader_add(struct journal_reader *r, const char *path, char *why, size_t size);
+/* Only events whose key begins with HEX (lower case), of journals; captured notifications are not told apart
+ * and given all the same. Before the first file is added. */
+void journal_reader_look_for(struct journal_reader *r, const char *hex);
 /* The next event and the time of its arrival; false at the end. The event is valid until the next call. */
 bool journal_reader_next(struct journal_reader *r, struct event *out, int64_t *at_ms);
 const struct journal_counts *journal_reader_counts(const struct journal_reader *r);

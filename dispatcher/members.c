@@ -9,7 +9,7 @@
 #include "proto/wire.h"
 
 enum {
-    BYTES_MAX = 64 * 1024 * 1024, /* of all texts and lists together */
+    BYTES_MAX = 64 * 1024 * 1024, /* of all together */
     SLOTS_MIN = 64,
 };
 
@@ -106,6 +106,7 @@ static void drop(struct members *m, struct entry **p)
     unlink_use(m, e);
     empty(m, e);
     m->count--;
+    m->bytes -= sizeof *e + e->key_len;
     free(e->key);
     free(e);
 }
@@ -154,6 +155,7 @@ static struct entry *entry_of(struct members *m, struct msg_str bridge, struct m
         e->version = -1;
         *p = e;
         m->count++;
+        m->bytes += sizeof *e + e->key_len;
         link_use(m, e);
         return e;
     }

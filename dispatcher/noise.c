@@ -8,6 +8,7 @@
 
 #include "core/alloc.h"
 #include "dispatcher/calendar.h"
+#include "dispatcher/expr/text.h"
 #include "dispatcher/rules_fault.h"
 
 enum {
@@ -15,6 +16,7 @@ enum {
     BUDGETS = 4,
     STALE_WINDOW_MS = 60000, /* how long a summary of old events collects */
     STORM_WINDOW_MIN_MS = 60000,
+    RULE_SHOWN = 40, /* bytes of its name within that of its budget */
 };
 
 struct rate {
@@ -210,14 +212,10 @@ void noise_free(struct noise **p)
     free(n);
 }
 
-bool noise_is_shadow(const struct noise_rule *r)
-{
-    return r->shadow;
-}
-
 /* ---- words ---- */
 
-const char *noise_rate_name(int64_t count, int64_t per_ms, char *out, size_t size)
+/* "12/h", "5/15min". Returns OUT. */
+static const char *rate_name(int64_t count, int64_t per_ms, char *out, size_t size)
 {
     static const struct {
         int64_t ms;
@@ -251,35 +249,25 @@ static void add_word(struct words *w, const char *word)
     add_bytes(w, word, strlen(word));
 }
 
-static struct words key_of(const struct noise_rule *r, const char *kind)
-{
-    struct words w = {.count = 0};
-    add_word(&w, kind);
-    add_word(&w, r && r->shadow ? "shadow" : "live");
-    return w;
-}
-
 static void finish(const struct words *w, struct hash_id *out)
 {
     hash_id(w->list, w->count, out);
 }
 
-/* The value of a key's expression, as text; empty if it fails. */
-static void add_value(struct words *w, const struct expr *key, const struct noise_message *m,
-                      struct expr_value *failure)
+/* The value of a key's expression, as text; if it fails OTHERWISE. */
+static void add_value(struct words *w, const struct expr *key, const char *otherwise,
+                      const struct noise_message *m, struct expr_value *failure)
 {
-    const char *text = "";
-    size_t len = 0;
-    if (!key)
-        return;
+    const char *text;
+    size_t len;
     struct expr_value value = expr_eval(key, m->activation, m->arena);
-    if (value.type == EXPR_ERROR || expr_value_to_text(value, m->arena, &text, &len) != 0) {
-        if (failure)
-            *failure = value;
-        text = "";
-        len = 0;
+    if (value.type != EXPR_ERROR && expr_value_to_text(value, m->arena, &text, &len) == 0) {
+        add_bytes(w, text, len);
+        return;
     }
-    add_bytes(w, text, len);
+    if (failure)
+        *failure = value;
+    add_word(w, otherwise);
 }
 
 /* ---- gates ---- */
@@ -290,8 +278,17 @@ struct gates {
     const struct noise_message *m;
     struct expr_value *failure;
     struct store_noise *out;
+    bool shadow;
     bool closing; /* of a digest: what depends on one event is not asked */
 };
+
+static struct words key_of(const struct gates *g, const char *kind)
+{
+    struct words w = {.count = 0};
+    add_word(&w, kind);
+    add_word(&w, g->shadow ? "shadow" : "live");
+    return w;
+}
 
 static const struct group *group_of(const struct noise *n, const struct recipient *to)
 {
@@ -314,8 +311,8 @@ static void add_rate(struct gates *g, struct words *key, struct rate rate, enum 
     struct store_gate *gate = add_gate(g, GATE_RATE, why);
     gate->limit = rate.count;
     gate->per_ms = rate.per_ms;
-    snprintf(gate->name, sizeof gate->name, "%s %s",
-             noise_rate_name(rate.count, rate.per_ms, name, sizeof name), whose);
+    snprintf(gate->name, sizeof gate->name, "%s %s", rate_name(rate.count, rate.per_ms, name, sizeof name),
+             whose);
     struct words w = *key;
     add_bytes(&w, &rate.per_ms, sizeof rate.per_ms);
     finish(&w, &gate->key);
@@ -325,11 +322,12 @@ static void add_duplicate(struct gates *g)
 {
     if (!g->r->dedupe_ms || g->closing)
         return;
-    struct words w = key_of(g->r, "dedupe");
+    struct words w = key_of(g, "dedupe");
     add_word(&w, g->m->rule);
     add_word(&w, g->m->to->number);
+    /* Events of which nobody can say that they are the same are told apart by what people would read. */
     if (g->r->dedupe_key)
-        add_value(&w, g->r->dedupe_key, g->m, g->failure);
+        add_value(&w, g->r->dedupe_key, g->m->text, g->m, g->failure);
     else
         add_word(&w, g->m->text);
     struct store_gate *gate = add_gate(g, GATE_WINDOW, WHY_DUPLICATE);
@@ -346,11 +344,11 @@ static void add_throttle(struct gates *g)
     /* Which value of the key a digest stands for nobody knows; an event's throttle is not a message's. */
     if (!r->throttle.count || (g->closing && (r->throttle_key || r->throttle_per == PER_RULE)))
         return;
-    struct words w = key_of(r, "throttle");
+    struct words w = key_of(g, "throttle");
     add_word(&w, r->throttle_per == PER_PERSON ? "" : g->m->rule);
     add_word(&w, r->throttle_per == PER_RULE ? "" : g->m->to->number);
     if (r->throttle_key)
-        add_value(&w, r->throttle_key, g->m, g->failure);
+        add_value(&w, r->throttle_key, "", g->m, g->failure);
     for (size_t i = 0; i < r->throttle.count; i++) {
         struct words own = w;
         if (r->throttle_per == PER_PERSON)
@@ -362,7 +360,7 @@ static void add_throttle(struct gates *g)
 
 static void add_person_throttle(struct gates *g, const struct group *group)
 {
-    struct words w = key_of(g->r, "person throttle");
+    struct words w = key_of(g, "person throttle");
     add_word(&w, g->m->to->number);
     for (size_t i = 0; group && i < group->throttle.count; i++)
         add_rate(g, &w, group->throttle.list[i], WHY_THROTTLE, "to this person");
@@ -372,7 +370,7 @@ static void add_storm(struct gates *g)
 {
     if (g->closing)
         return;
-    struct words w = key_of(g->r, "storm");
+    struct words w = key_of(g, "storm");
     add_word(&w, g->m->rule);
     add_word(&w, g->m->to->number);
     size_t before = g->out->count;
@@ -383,9 +381,9 @@ static void add_storm(struct gates *g)
 
 static void add_caps(struct gates *g)
 {
-    struct words person = key_of(g->r, "caps");
+    struct words person = key_of(g, "caps");
     add_word(&person, g->m->to->number);
-    struct words pair = person, rule = key_of(g->r, "rule caps");
+    struct words pair = person, rule = key_of(g, "rule caps");
     add_word(&pair, g->m->rule);
     add_word(&rule, g->m->rule);
     if (!g->r || g->r->caps.count <= 0)
@@ -414,9 +412,10 @@ static void add_budget(struct gates *g, const struct budgets *b, size_t kind, co
     gate->merges = !g->closing;
     /* Which rule is no secret; whose number is. */
     bool of_rule = g->r && b == &g->r->budgets;
-    snprintf(gate->name, sizeof gate->name, "%s, %s%.40s, %s", budget_kinds[kind].name, whose,
-             of_rule ? owner : "", period);
-    struct words w = key_of(g->r, "budget");
+    size_t shown = of_rule ? text_valid_prefix(owner, strnlen(owner, RULE_SHOWN)) : 0;
+    snprintf(gate->name, sizeof gate->name, "%s, %s%.*s, %s", budget_kinds[kind].name, whose, (int)shown,
+             owner, period);
+    struct words w = key_of(g, "budget");
     add_word(&w, whose);
     add_word(&w, owner);
     add_word(&w, budget_kinds[kind].setting);
@@ -457,6 +456,7 @@ static struct store_noise *all_gates(struct gates *g)
     add_caps(g);
     add_budgets(g, group);
     struct store_noise *out = store_noise_new(scratch->count);
+    out->shadow = g->shadow;
     memcpy(out->gates, scratch->gates, scratch->count * sizeof out->gates[0]);
     return out;
 }
@@ -494,7 +494,7 @@ static void set_merge(const struct gates *g, struct store_merge *merge, enum sto
 
 static struct words digest_key(const struct gates *g, const char *kind, bool with_rule)
 {
-    struct words w = key_of(g->r, kind);
+    struct words w = key_of(g, kind);
     add_word(&w, with_rule ? g->m->rule : "");
     add_word(&w, g->m->to->number);
     return w;
@@ -514,7 +514,7 @@ static void add_merges(struct gates *g, int64_t quiet_ms)
     } else if (r->digest_ms) {
         struct words w = digest_key(g, "digest", true);
         if (r->digest_key)
-            add_value(&w, r->digest_key, g->m, g->failure);
+            add_value(&w, r->digest_key, "", g->m, g->failure);
         set_merge(g, &out->merge, WHY_DIGEST, &w, g->m->now_ms + r->digest_ms);
     }
     if (r->storm.count) {
@@ -567,12 +567,11 @@ struct store_noise *noise_refused(enum store_why why)
 struct store_noise *noise_of(const struct noise *n, const struct noise_rule *r, const struct noise_message *m,
                              struct expr_value *failure)
 {
-    struct gates g = {.n = n, .r = r, .m = m, .failure = failure};
+    struct gates g = {.n = n, .r = r, .m = m, .failure = failure, .shadow = r->shadow};
     int64_t quiet_ms = noise_quiet_until_ms(n, r, m->to, m->now_ms);
     if (quiet_ms && quiet_action(quiet_of(n, r, m->to)) == QUIET_DROP)
         return noise_refused(WHY_QUIET);
     g.out = all_gates(&g);
-    g.out->shadow = r->shadow;
     if (quiet_ms || r->max_age_ms || r->digest_ms || r->storm.count || has_budgets(&g)) {
         add_merges(&g, quiet_ms);
         g.out->context = context_of(n, m->to);
@@ -580,9 +579,9 @@ struct store_noise *noise_of(const struct noise *n, const struct noise_rule *r, 
     return g.out;
 }
 
-struct store_noise *noise_of_digest(const struct noise *n, const struct noise_rule *r,
+struct store_noise *noise_of_digest(const struct noise *n, const struct noise_rule *r, bool shadow,
                                     const struct noise_message *m)
 {
-    struct gates g = {.n = n, .r = r, .m = m, .closing = true};
+    struct gates g = {.n = n, .r = r, .m = m, .shadow = shadow, .closing = true};
     return all_gates(&g);
 }

@@ -28,7 +28,6 @@ void noise_check_money(const struct slice_block *b, struct faults *faults);
 /* Reads a rule's own. Never NULL; belongs to N. */
 const struct noise_rule *noise_rule_new(struct noise *n, const struct slice_block *rule,
                                         enum job_priority priority, struct faults *faults);
-bool noise_is_shadow(const struct noise_rule *r);
 
 /* A message that is about to be queued. */
 struct noise_message {
@@ -42,11 +41,13 @@ struct noise_message {
 };
 
 /* What M must pass. With `why` set in the result it is suppressed at once (quiet hours that drop). FAILURE
- * (may be NULL) gets the EXPR_ERROR of a key that failed, which then counts as empty. The caller owns it. */
+ * (may be NULL) gets the EXPR_ERROR of a key that failed, which then counts as empty; in the place of
+ * `dedupe_key` the text counts. The caller owns it. */
 struct store_noise *noise_of(const struct noise *n, const struct noise_rule *r, const struct noise_message *m,
                              struct expr_value *failure);
-/* The same for the message of a digest: rates and budgets only. R is NULL where the rule is gone. */
-struct store_noise *noise_of_digest(const struct noise *n, const struct noise_rule *r,
+/* The same for the message of a digest: rates and budgets only. R is NULL where the rule is gone; SHADOW is
+ * what it was when the digest was opened. */
+struct store_noise *noise_of_digest(const struct noise *n, const struct noise_rule *r, bool shadow,
                                     const struct noise_message *m);
 /* The index of the recipients block TITLE, RECIPIENTS_NO_GROUP if there is none. */
 int noise_group(const struct noise *n, const char *title);
@@ -56,8 +57,5 @@ struct store_noise *noise_refused(enum store_why why);
 /* When a digest that is due must wait for the end of quiet hours: until then, else 0. */
 int64_t noise_quiet_until_ms(const struct noise *n, const struct noise_rule *r, const struct recipient *to,
                              int64_t now_ms);
-
-/* "12/h", "5/15min". Returns OUT. */
-const char *noise_rate_name(int64_t count, int64_t per_ms, char *out, size_t size);
 
 #endif

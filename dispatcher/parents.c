@@ -229,6 +229,9 @@ static void take_packed(struct parents *p, int64_t row, const void *packed, size
 
 void parents_add(struct parents *p, int64_t row, const void *packed, size_t len)
 {
+    /* Numbers of rows begin anew when all were purged: this is the highest that there is. */
+    if (row <= p->known_row)
+        p->known_row = row - 1;
     if (!p->behind && load_of(p) >= p->load_max)
         p->behind = true;
     if (p->behind) {

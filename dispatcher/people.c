@@ -20,9 +20,13 @@ struct tag {
     size_t count;
 };
 
-/* Indices of people by a text of theirs: index + 1, or 0; open addressing. */
+/* People by a text of theirs; open addressing. The hash stands beside, so that others are not looked at. */
+struct slot {
+    uint32_t person; /* index + 1, or 0 */
+    uint32_t hash;
+};
 struct index {
-    uint32_t *slots;
+    struct slot *slots;
     size_t size;
     const char *(*word)(const struct person *p);
 };
@@ -103,15 +107,23 @@ static const char *keep_word(struct people *p, const char *word)
 
 /* ---- finding ---- */
 
-static size_t slot_of(const struct people *p, const struct index *x, const char *word, size_t len)
+static struct slot *slot_of(const struct people *p, const struct index *x, const char *word, size_t len,
+                            uint32_t hash)
 {
-    size_t at = (size_t)hash_table_key(word, len) & (x->size - 1);
-    for (; x->slots[at]; at = (at + 1) & (x->size - 1)) {
-        const char *other = x->word(&p->list[x->slots[at] - 1]);
+    size_t at = hash & (x->size - 1);
+    for (; x->slots[at].person; at = (at + 1) & (x->size - 1)) {
+        if (x->slots[at].hash != hash)
+            continue;
+        const char *other = x->word(&p->list[x->slots[at].person - 1]);
         if (strncmp(other, word, len) == 0 && !other[len])
             break;
     }
-    return at;
+    return &x->slots[at];
+}
+
+static uint32_t hash_of(const char *word, size_t len)
+{
+    return (uint32_t)hash_table_key(word, len);
 }
 
 static const struct person *look_up(const struct people *p, const struct index *x, const char *word,
@@ -119,8 +131,8 @@ static const struct person *look_up(const struct people *p, const struct index *
 {
     if (!x->size || memchr(word, '\0', len))
         return NULL;
-    uint32_t slot = x->slots[slot_of(p, x, word, len)];
-    return slot ? &p->list[slot - 1] : NULL;
+    uint32_t person = slot_of(p, x, word, len, hash_of(word, len))->person;
+    return person ? &p->list[person - 1] : NULL;
 }
 
 const struct person *people_find(const struct people *p, const char *user, size_t len)
@@ -150,26 +162,35 @@ void people_tagged(const struct people *p, const char *tag, size_t len,
 
 /* ---- adding ---- */
 
+/* The first person with a word keeps its place. */
 static void enter(const struct people *p, struct index *x, size_t person)
 {
     const char *word = x->word(&p->list[person]);
     if (!word)
         return;
-    size_t at = slot_of(p, x, word, strlen(word));
-    if (!x->slots[at])
-        x->slots[at] = (uint32_t)person + 1;
+    uint32_t hash = hash_of(word, strlen(word));
+    struct slot *s = slot_of(p, x, word, strlen(word), hash);
+    if (!s->person)
+        *s = (struct slot){(uint32_t)person + 1, hash};
 }
 
-/* Room for one more than there are. */
+/* Room for one more than there are people. */
 static void index_grow(const struct people *p, struct index *x)
 {
     if (2 * (p->count + 1) <= x->size)
         return;
-    free(x->slots);
+    struct slot *old = x->slots;
+    size_t old_size = x->size;
     x->size = x->size ? x->size * 2 : SLOTS_MIN;
     x->slots = xcalloc(x->size, sizeof *x->slots);
-    for (size_t i = 0; i < p->count; i++)
-        enter(p, x, i);
+    for (size_t i = 0; i < old_size; i++) {
+        size_t at = old[i].hash & (x->size - 1);
+        while (old[i].person && x->slots[at].person)
+            at = (at + 1) & (x->size - 1);
+        if (old[i].person)
+            x->slots[at] = old[i];
+    }
+    free(old);
 }
 
 /* Of equal tags of one person the last entry is this person's. */

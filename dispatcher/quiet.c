@@ -36,8 +36,8 @@ struct answer {
 };
 
 struct answers {
-    struct answer list[ANSWERS_MAX];
-    size_t count;
+    struct answer *list;
+    size_t count, size;
 };
 
 struct quiet {
@@ -299,6 +299,7 @@ void quiet_free(struct quiet **p)
     *p = NULL;
     free(q->spans);
     free(q->zone);
+    free(q->answers->list);
     free(q->answers);
     free(q);
 }
@@ -378,6 +379,24 @@ static void find_answer(const struct quiet *q, const char *zone_name, int64_t no
         a->to_ms = now_ms + day_ms;
 }
 
+/* That of the zone, or an empty one. Most rules see few zones, and there may be many rules. */
+static struct answer *answer_for(struct answers *kept, const char *zone)
+{
+    for (size_t i = 0; i < kept->count; i++)
+        if (strcmp(kept->list[i].zone, zone) == 0)
+            return &kept->list[i];
+    if (kept->count == ANSWERS_MAX)
+        kept->count = 0;
+    if (kept->count == kept->size) {
+        kept->size = kept->size ? kept->size * 2 : 1;
+        kept->list = xreallocarray(kept->list, kept->size, sizeof *kept->list);
+    }
+    struct answer *a = &kept->list[kept->count++];
+    *a = (struct answer){.from_ms = INT64_MAX};
+    memcpy(a->zone, zone, strlen(zone) + 1);
+    return a;
+}
+
 int64_t quiet_until_ms(const struct quiet *q, const char *person_zone, int64_t now_ms)
 {
     if (!q)
@@ -385,18 +404,7 @@ int64_t quiet_until_ms(const struct quiet *q, const char *person_zone, int64_t n
     const char *zone = q->zone ? q->zone : person_zone;
     if (!zone || strlen(zone) >= ZONE_SIZE)
         zone = "UTC";
-    struct answers *kept = q->answers;
-    struct answer *a = NULL;
-    for (size_t i = 0; i < kept->count && !a; i++)
-        if (strcmp(kept->list[i].zone, zone) == 0)
-            a = &kept->list[i];
-    if (!a) {
-        if (kept->count == ANSWERS_MAX)
-            kept->count = 0;
-        a = &kept->list[kept->count++];
-        *a = (struct answer){.from_ms = INT64_MAX};
-        memcpy(a->zone, zone, strlen(zone) + 1);
-    }
+    struct answer *a = answer_for(q->answers, zone);
     if (now_ms < a->from_ms || now_ms >= a->to_ms)
         find_answer(q, zone, now_ms, a);
     int64_t longest_ms = now_ms + QUIET_LONGEST_MS;

@@ -372,6 +372,8 @@ static const char *silence_of(struct match *m, const struct rule *rule)
              : NULL;
 }
 
+static const char opted_out[] = "the person has opted out";
+
 /* An operator's or a person's wish not to be rung; true if the job is suppressed by it. */
 static bool is_unwanted(const struct match *m, const char *silence, struct store_job *j)
 {
@@ -379,8 +381,20 @@ static bool is_unwanted(const struct match *m, const char *silence, struct store
     if (silence)
         suppress(j, WHY_SILENCE, xasprintf(RULES_SILENCE_WORD "%s", silence));
     else if (s && silences_opted_out(s, j->number))
-        suppress(j, WHY_OPT_OUT, xstrdup("the person has opted out"));
+        suppress(j, WHY_OPT_OUT, xstrdup(opted_out));
     return j->noise != NULL;
+}
+
+/* The noise that it had was decided before, and its reason is one of waiting. */
+void rules_recheck(const struct rules *r, struct store_job *j)
+{
+    if (j->state != JOB_QUEUED || !r->silences || !silences_opted_out(r->silences, j->number))
+        return;
+    if (j->noise)
+        free(j->noise->context);
+    free(j->noise);
+    free(j->reason);
+    suppress(j, WHY_OPT_OUT, xstrdup(opted_out));
 }
 
 static void add_noise(struct match *m, struct rule *rule, const struct recipient *to, struct store_job *j)
@@ -562,11 +576,6 @@ struct rule *rules_find(struct rules *r, const char *name)
 }
 
 /* ---- telling ---- */
-
-size_t rules_count(const struct rules *r)
-{
-    return r->count;
-}
 
 static cJSON *rule_status(const struct rule *rule)
 {

@@ -2,9 +2,9 @@
  * The rules: which event rings whom with which words.
  *
  * Owns the compiled rules, recipients and directory of one configuration, the index that finds the few rules
- * an event can match, and the interest derived from them. Immutable after rules_new but for its counters.
- * Matching is pure: same event, same decisions; nothing is sent or stored here. The slice must outlive the
- * rules.
+ * an event can match, and the interest derived from them. What they say does not change after rules_new; who
+ * is in the directory and which silences hold does. Matching is pure: nothing is sent or stored here. The
+ * slice must outlive the rules.
  */
 #ifndef DISPATCHER_RULES_H
 #define DISPATCHER_RULES_H
@@ -42,6 +42,9 @@ struct rules_jobs {
 void rules_match(struct rules *r, const struct event *event, const struct hash_id *store_id, int64_t now_ms,
                  struct rules_jobs *out);
 
+/* A job that waited before it goes to the store: if its person has opted out meanwhile it is suppressed. */
+void rules_recheck(const struct rules *r, struct store_job *job);
+
 /* What a parent (a job JOB_HELD without a number, whose people had to be looked up) leads to: its rule again,
  * on the event that was kept. */
 struct rules_expanded {
@@ -54,16 +57,13 @@ struct rules_expanded {
 void rules_expand(struct rules *r, const struct store_job *parent, const struct event *event,
                   const struct hash_id *store_id, int64_t now_ms, struct rules_expanded *out);
 
-/* The message of a digest that is frozen: text, parts, price and gates go into its job. MAY_RING false: the
- * quiet hours of its person hold until *QUIET_UNTIL_MS, and nothing was made. */
-bool rules_close_digest(struct rules *r, struct store_digest *digest, int64_t now_ms, int64_t *quiet_until_ms,
+/* The message of a digest that is frozen: text, parts, price and gates go into its job. *QUIET_UNTIL_MS is 0,
+ * or the end of quiet hours in which its person is, and then nothing was made. */
+void rules_close_digest(struct rules *r, struct store_digest *digest, int64_t now_ms, int64_t *quiet_until_ms,
                         struct store_job *job);
 
 /* A job with noise was inserted or closed: counts it and names in the log, now and then, what bites. */
 void rules_note(struct rules *r, const struct store_job *job, int64_t now_ms);
-
-/* What a message of PARTS to NUMBER costs, "0.09 PLN"; "" if that is not known. */
-const char *rules_price(const struct rules *r, int64_t micro, char *out, size_t size);
 
 /* The values that an expression sees of an event; they view the event. */
 void rules_values(const struct event *event, struct expr_value values[EXPR_EVENT_SLOTS]);
@@ -75,8 +75,6 @@ const char *rules_deleted_item(const struct rules *r, const struct event *event)
 /* What these rules can use of BRIDGE's events. NUMBER is set by the caller. */
 void rules_interest(const struct rules *r, const char *bridge, struct wire_interest *out);
 
-size_t rules_count(const struct rules *r);
-
 /* Adds "rules": [{name, enabled, recipients, matched, jobs, errors, last_error, …}] and "rules_total" to
  * STATUS; appends metrics. Above 200 rules the list holds at most 200 that matched or failed, and there are
  * no series per rule. */
@@ -84,6 +82,6 @@ void rules_status(struct rules *r, cJSON *status);
 void rules_metrics(struct rules *r, struct buf *out);
 /* The same of what noise control held back, by rule and reason: "noise", "currency", "budget_warnings". */
 void rules_noise_status(struct rules *r, struct store *store, cJSON *status);
-void rules_noise_metrics(struct rules *r, struct store *store, struct buf *out);
+void rules_noise_metrics(struct store *store, struct buf *out);
 
 #endif

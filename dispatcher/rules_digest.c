@@ -90,7 +90,7 @@ static void render(struct rules *r, const struct rule *rule, const struct store_
     message_render(t, values, d->job.rule, lang, to->zone, rule ? &rule->fit : &any, r->arena, out);
 }
 
-bool rules_close_digest(struct rules *r, struct store_digest *d, int64_t now_ms, int64_t *quiet_until_ms,
+void rules_close_digest(struct rules *r, struct store_digest *d, int64_t now_ms, int64_t *quiet_until_ms,
                         struct store_job *job)
 {
     static struct message_text text;
@@ -116,7 +116,7 @@ bool rules_close_digest(struct rules *r, struct store_digest *d, int64_t now_ms,
                                               .event_ms = job->event_ms,
                                               .now_ms = now_ms,
                                               .arena = r->arena};
-        job->noise = noise_of_digest(r->noise, policy, &message);
+        job->noise = noise_of_digest(r->noise, policy, d->shadow, &message);
         job->state = JOB_QUEUED;
         if (r->silences && silences_opted_out(r->silences, job->number)) {
             job->noise->why = WHY_OPT_OUT;
@@ -124,5 +124,4 @@ bool rules_close_digest(struct rules *r, struct store_digest *d, int64_t now_ms,
         }
     }
     cJSON_Delete(context);
-    return !*quiet_until_ms;
 }

@@ -16,13 +16,6 @@ void rules_silences(struct rules *r, struct silences *silences)
     r->silences = silences;
 }
 
-const char *rules_price(const struct rules *r, int64_t micro, char *out, size_t size)
-{
-    char text[PRICES_TEXT_SIZE];
-    snprintf(out, size, "%s", micro < 0 ? "" : prices_format(r->prices, micro, text));
-    return out;
-}
-
 static struct budget_warning *warning_of(struct rules *r, const char *name)
 {
     for (size_t i = 0; i < r->warnings_count; i++)
@@ -44,9 +37,10 @@ static void keep_warning(struct rules *r, const struct store_gate *g)
     snprintf(w->name, sizeof w->name, "%s", g->name);
 }
 
+/* Those of live rules: what a shadow would have spent is no alarm. */
 static void tell_budgets(struct rules *r, const struct store_job *job)
 {
-    for (size_t i = 0; i < job->noise->count; i++) {
+    for (size_t i = 0; !job->noise->shadow && i < job->noise->count; i++) {
         const struct store_gate *g = &job->noise->gates[i];
         if (g->kind != GATE_BUDGET || (double)g->used * 100 < (double)g->limit * g->warn_percent)
             continue;
@@ -125,7 +119,7 @@ void rules_noise_status(struct rules *r, struct store *store, cJSON *status)
     }
 }
 
-void rules_noise_metrics(struct rules *r, struct store *store, struct buf *out)
+void rules_noise_metrics(struct store *store, struct buf *out)
 {
     static const struct metric_def defs[] = {
         {"messages_decided_total", METRIC_COUNTER,
@@ -137,7 +131,6 @@ void rules_noise_metrics(struct rules *r, struct store *store, struct buf *out)
     int64_t sums[sizeof defs / sizeof defs[0]][WHY_COUNT] = {{0}};
     size_t count;
     const struct store_tally *t = store_tallies(store, &count);
-    (void)r;
     for (size_t i = 0; i < count; i++) {
         sums[0][t[i].why] += t[i].jobs;
         sums[1][t[i].why] += t[i].parts;

@@ -22,7 +22,6 @@ struct reading {
     struct ruletests *tests;
     struct faults *faults;
     size_t len;
-    const struct ruletest *test; /* for faults; NULL: before the first */
 };
 
 /* ---- faults ---- */
@@ -360,7 +359,6 @@ static void read_test(struct reading *r, const cJSON *object)
     static const char *const names[] = {"name", "config", "start", "steps", "comment", NULL};
     struct ruletest *test = &r->tests->list[r->tests->count++];
     memset(test, 0, sizeof *test);
-    r->test = test;
     if (!cJSON_IsObject(object)) {
         fault(r, object, "a test is an object with \"name\" and \"steps\"");
         test->name = xstrdup("?");

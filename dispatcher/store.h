@@ -108,6 +108,7 @@ struct store_noise {
     /* result, valid once the unit is complete */
     enum store_why why;    /* WHY_NOTHING: it rings */
     bool counted_only;     /* no row: beyond the number of suppressed jobs kept per rule and hour */
+    bool counted;          /* it is among the counts by reason: deleted or there before, it is not */
     size_t refused_by;     /* index of the gate that refused; SIZE_MAX: none did */
     struct hash_id digest; /* that it joined */
     bool opened;           /* it is the first of its digest */

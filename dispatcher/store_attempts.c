@@ -17,7 +17,7 @@
 enum {
     COLUMNS = 5,
     PAIRS_MAX = 200,
-    PURGE_ROWS = 4,
+    PURGE_MORE = 4, /* than come, so that the old ones get fewer */
     PAIR_BYTES = 2 * sizeof(uint64_t),
     SUM_BYTES = sizeof(uint64_t)
 };
@@ -29,10 +29,10 @@ static int64_t boot(void)
     return (int64_t)hash_checksum(id, strlen(id));
 }
 
-static void purge(struct store_db *db, int64_t keep_ms)
+static void purge(struct store_db *db, int64_t keep_ms, size_t rows)
 {
     sqlite3_stmt *st = db_stmt(db, SQL_ATTEMPTS_PURGE);
-    sqlite3_bind_int(st, 1, PURGE_ROWS);
+    sqlite3_bind_int64(st, 1, (int64_t)rows);
     sqlite3_bind_int64(st, 2, boot());
     sqlite3_bind_int64(st, 3, (int64_t)clock_boot_ms() - keep_ms);
     sqlite3_bind_int64(st, 4, db->now_ms - keep_ms);
@@ -57,24 +57,25 @@ static void add_row(struct store_db *db, uint64_t pairs[][2], size_t count)
 void store_attempts_save(struct store_db *db, const struct store_changes *changes)
 {
     uint64_t pairs[PAIRS_MAX][2];
-    size_t count = 0;
-    bool any = false;
+    size_t count = 0, rows = 0;
     for (size_t i = 0; i < changes->count; i++) {
         const struct store_change *c = &changes->changes[i];
         if (!c->number_key)
             continue;
         pairs[count][0] = c->number_key;
         pairs[count][1] = (uint64_t)c->number_blocked_ms;
-        any = true;
         if (++count == PAIRS_MAX) {
             add_row(db, pairs, count);
+            rows++;
             count = 0;
         }
     }
-    if (count)
+    if (count) {
         add_row(db, pairs, count);
-    if (any)
-        purge(db, changes->attempts_keep_ms);
+        rows++;
+    }
+    if (rows)
+        purge(db, changes->attempts_keep_ms, rows + PURGE_MORE);
 }
 
 void store_attempts_take(struct store_db *db, const struct page_row *row)

@@ -49,7 +49,9 @@ static void put(struct counter *c, const void *data, size_t len, int64_t ends_ms
     c->all->dirty = c;
 }
 
-/* A row may be damaged; what it says may be wrong but must be reckoned with safely. */
+/* A row may be damaged; what it says may be wrong but must be reckoned with safely. Times that are still to
+ * come are of that kind too, because the store's time never runs backwards: they count for nothing, or they
+ * would hold back messages until then. */
 static int64_t sane(int64_t value)
 {
     return value < 0 || value > INT64_MAX / 4 ? 0 : value;
@@ -75,7 +77,7 @@ static void put_one(struct counter *c, uint32_t layout, int64_t value, int64_t e
 bool counter_window_open(const struct counter *c, int64_t per_ms, int64_t now_ms)
 {
     int64_t last_ms = one_of(c, LAYOUT_TIME, INT64_MIN);
-    return last_ms == INT64_MIN || now_ms - last_ms >= per_ms;
+    return last_ms == INT64_MIN || last_ms > now_ms || now_ms - last_ms >= per_ms;
 }
 
 void counter_window_take(struct counter *c, int64_t per_ms, int64_t now_ms)
@@ -96,7 +98,7 @@ void counter_sum_add(struct counter *c, int64_t amount, int64_t ends_ms)
 
 /* ---- rates by their times ---- */
 
-static void times_of(const struct counter *c, struct times *out)
+static void times_of(const struct counter *c, int64_t now_ms, struct times *out)
 {
     memset(out, 0, sizeof *out);
     if (layout_of(c) == LAYOUT_TIMES && c->len <= sizeof *out)
@@ -105,7 +107,7 @@ static void times_of(const struct counter *c, struct times *out)
     if (out->count > COUNTER_EXACT_MAX)
         out->count = 0;
     for (uint32_t i = 0; i < out->count; i++)
-        out->list[i] = sane(out->list[i]);
+        out->list[i] = out->list[i] > now_ms ? 0 : sane(out->list[i]);
 }
 
 /* Index of the first time that counts at NOW_MS. */
@@ -120,7 +122,7 @@ static uint32_t first_counting(const struct times *t, int64_t per_ms, int64_t no
 static void times_take(struct counter *c, int64_t per_ms, int64_t now_ms)
 {
     struct times t;
-    times_of(c, &t);
+    times_of(c, now_ms, &t);
     uint32_t first = first_counting(&t, per_ms, now_ms);
     /* More than the limit stand here only after the limit was lowered; then the oldest matter least. */
     if (t.count - first == COUNTER_EXACT_MAX)
@@ -134,7 +136,7 @@ static void times_take(struct counter *c, int64_t per_ms, int64_t now_ms)
 static int64_t times_wait(const struct counter *c, int64_t limit, int64_t per_ms, int64_t now_ms)
 {
     struct times t;
-    times_of(c, &t);
+    times_of(c, now_ms, &t);
     int64_t counting = t.count - first_counting(&t, per_ms, now_ms);
     if (limit <= 0)
         return per_ms;
@@ -179,12 +181,15 @@ static void slots_of(const struct counter *c, int64_t per_ms, int64_t now_ms, st
     out->layout = LAYOUT_SLOTS;
     out->first = now_slot - COUNTER_SLOTS;
     if (layout_of(c) == LAYOUT_SLOTS && c->len == sizeof *out) {
-        memcpy(out, c->data, sizeof *out);
-        out->first = sane(out->first);
+        struct slots there;
+        memcpy(&there, c->data, sizeof there);
+        if (there.first > out->first || there.first < 0)
+            return;
+        *out = there;
         slots_move(out, now_slot);
     } else if (layout_of(c) == LAYOUT_TIMES) {
         struct times t;
-        times_of(c, &t);
+        times_of(c, now_ms, &t);
         for (uint32_t i = first_counting(&t, per_ms, now_ms); i < t.count; i++)
             slots_add(out, t.list[i] / slot_ms(per_ms));
     }
@@ -250,7 +255,7 @@ int64_t counter_rate_used(const struct counter *c, int64_t per_ms, int64_t now_m
         return slots_sum(&s);
     }
     struct times t;
-    times_of(c, &t);
+    times_of(c, now_ms, &t);
     return t.count - first_counting(&t, per_ms, now_ms);
 }
 
@@ -286,7 +291,7 @@ static void load(struct store_db *db, struct counter *c)
         return;
     c->ends_ms = sqlite3_column_int64(st, 0);
     size_t len = (size_t)sqlite3_column_bytes(st, 1);
-    if (len <= sizeof c->data) {
+    if (len && len <= sizeof c->data) {
         c->len = len;
         memcpy(c->data, sqlite3_column_blob(st, 1), len);
     }

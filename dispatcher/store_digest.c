@@ -275,6 +275,7 @@ static void end_digest(struct store_db *db, struct store_close *c, struct store_
     fill(db, j, s->sum);
     store_row_step(db, s, JOB_HELD, reason, 0);
     drop(db, j->row);
+    j->noise->counted = true;
     tallies_add_job(&db->tallies, j);
     c->applied = true;
 }

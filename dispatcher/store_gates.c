@@ -90,7 +90,10 @@ static const struct {
 
 static bool was_asked(const struct store_gate *g, const struct store_passed *passed, bool *answer)
 {
-    for (size_t i = 0; g->shared && passed && i < passed->count; i++)
+    size_t count = !g->shared || !passed              ? 0
+                   : passed->count < STORE_PASSED_MAX ? passed->count
+                                                      : STORE_PASSED_MAX;
+    for (size_t i = 0; i < count; i++)
         if (memcmp(&passed->list[i].key, &g->key, sizeof g->key) == 0) {
             *answer = passed->list[i].passed;
             return true;
@@ -101,10 +104,11 @@ static bool was_asked(const struct store_gate *g, const struct store_passed *pas
 static void remember(const struct store_gate *g, struct store_passed *passed, bool answer)
 {
     bool known;
-    if (!g->shared || !passed || passed->count == STORE_PASSED_MAX || was_asked(g, passed, &known))
+    if (!g->shared || !passed || was_asked(g, passed, &known))
         return;
-    passed->list[passed->count].key = g->key;
-    passed->list[passed->count++].passed = answer;
+    size_t at = passed->count++ % STORE_PASSED_MAX;
+    passed->list[at].key = g->key;
+    passed->list[at].passed = answer;
 }
 
 /* ---- all gates ---- */
@@ -208,6 +212,8 @@ int64_t store_gates_close(struct store_db *db, struct store_job *j)
     for (size_t i = 0; n && i < n->count; i++) {
         struct store_gate *g = &n->gates[i];
         const struct counter *c = counter_get(db, &g->key);
+        g->used = 0;
+        g->warned = false;
         if (g->kind == GATE_BUDGET && !g->critical && counter_sum(c) + g->amount > g->limit) {
             n->refused_by = i;
             return -1;

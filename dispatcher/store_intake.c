@@ -218,12 +218,11 @@ static bool passes_noise(struct store_db *db, struct store_job *j, bool open, st
     n->counted_only = false;
     if (open)
         store_gates_ask(db, j, passed);
-    if (n->why == WHY_NOTHING) {
-        tallies_add_job(&db->tallies, j);
-        return true;
-    }
-    add_quiet(db, j);
+    n->counted = true;
     tallies_add_job(&db->tallies, j);
+    if (n->why == WHY_NOTHING)
+        return true;
+    add_quiet(db, j);
     return false;
 }
 
@@ -246,6 +245,8 @@ static void fill_in(const struct store_db *db, const struct store_cause *cause, 
 {
     j->row = 0;
     j->gone = false;
+    if (j->noise)
+        j->noise->counted = false;
     if (cause->deletes)
         j->keep_on_delete = true;
     if (j->created_ms == 0)

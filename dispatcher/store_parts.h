@@ -333,14 +333,14 @@ void store_intake_add(struct store_db *db, const struct store_cause *cause, stru
 void store_intake_land(struct store_job *j);
 
 /* ---- store_gates.c: noise control ---- */
-/* Shared gates that the event has been asked at. */
+/* Shared gates that the event has been asked at, the latest; those of one rule stand together. */
 enum { STORE_PASSED_MAX = 64 };
 struct store_passed {
     struct {
         struct hash_id key;
         bool passed;
     } list[STORE_PASSED_MAX];
-    size_t count;
+    size_t count; /* in all */
 };
 /* What becomes of an open job with noise; its noise->why and the other results say it. Gates that let it pass
  * have counted it; a digest that it joins has it. PASSED may be NULL. */

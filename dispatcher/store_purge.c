@@ -78,8 +78,9 @@ static bool purge_keys(struct store_db *db, enum store_sql which)
     return db_run(db, st) && sqlite3_changes64(db->sql) == CHUNK;
 }
 
-/* Counters that are of no use any more, a chunk at a time round and round. */
-static void purge_counters(struct store_purge *p, struct store_db *db)
+/* Counters that are of no use any more, a chunk at a time; a round looks at all, because nobody else ever
+ * does. False at its end. */
+static bool purge_counters(struct store_purge *p, struct store_db *db)
 {
     struct hash_id last;
     sqlite3_stmt *st = db_stmt(db, SQL_PURGE_COUNTERS_NEXT);
@@ -89,7 +90,7 @@ static void purge_counters(struct store_purge *p, struct store_db *db)
     sqlite3_reset(st);
     if (!any) {
         memset(&p->counter, 0, sizeof p->counter);
-        return;
+        return false;
     }
     st = db_stmt(db, SQL_PURGE_COUNTERS);
     db_bind_id(st, 1, &p->counter);
@@ -97,6 +98,7 @@ static void purge_counters(struct store_purge *p, struct store_db *db)
     sqlite3_bind_int64(st, 3, db->now_ms);
     db_run(db, st);
     p->counter = last;
+    return true;
 }
 
 int store_purge_step(struct store_purge *p, struct store_db *db, int64_t mono_ms)
@@ -109,11 +111,12 @@ int store_purge_step(struct store_purge *p, struct store_db *db, int64_t mono_ms
     purge_jobs(p, db);
     bool more = purge_keys(db, SQL_PURGE_EVENTS);
     more |= purge_keys(db, SQL_PURGE_DELETIONS);
-    purge_counters(p, db);
+    more |= purge_counters(p, db);
     int rc = db_commit(db);
     if (rc != SQLITE_OK) {
         db_rollback(db);
         p->cursor = -1;
+        more = false;
     }
     int64_t round_ms = db->options->retention_ms / 10;
     round_ms = round_ms > ROUND_MS_MAX ? ROUND_MS_MAX : round_ms < ROUND_MS_MIN ? ROUND_MS_MIN : round_ms;

@@ -101,7 +101,7 @@ int store_schema_bring(struct store_db *db, struct faults *faults)
     }
     for (int from = version; rc == SQLITE_OK && from < STORE_SCHEMA_VERSION; from++) {
         rc = migrate_from(db->sql, from);
-        if (rc == SQLITE_OK && from > 0)
+        if (rc == SQLITE_OK && version > 0)
             log_info("store migrated", log_str("path", path), log_int("version", from + 1));
     }
     if (rc == SQLITE_OK)

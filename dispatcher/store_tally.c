@@ -73,7 +73,7 @@ void tallies_add(struct tallies *t, const char *rule, enum store_why why, int64_
 
 static void count_job(struct tallies *t, const struct store_job *job, int by)
 {
-    if (!job->noise || job->gone)
+    if (!job->noise || !job->noise->counted)
         return;
     tallies_add(t, job->rule, job->noise->why, by, by * (job->parts > 0 ? job->parts : 0),
                 by * (job->price_micro > 0 ? job->price_micro : 0));

@@ -1,11 +1,21 @@
 /*
  * `tool event`, `tool explain` and `tool job`: what `bridgebell explain` needs beside the running dispatcher.
  *
- *     tool event   --slices FD --rules NAME [--bridge NAME] FILE|-        the first event of a file, or
- *     tool event   --slices FD --rules NAME --id HEX                      that of the journal whose key
- * begins so tool explain --slices FD --rules NAME [--numbers 1]                 the event on standard input,
- * decided with empty counters at its own time tool job     --slices FD --rules NAME --id HEX [--numbers 1] a
- * job of the store, which is only read
+ *     tool event --slices FD --rules NAME [--bridge NAME] FILE|-
+ *
+ * The first event of a file.
+ *
+ *     tool event --slices FD --rules NAME --id HEX
+ *
+ * That of the journal whose key begins so.
+ *
+ *     tool explain --slices FD --rules NAME [--numbers 1]
+ *
+ * The event on standard input, decided with empty counters at its own time.
+ *
+ *     tool job --slices FD --rules NAME --id HEX [--numbers 1]
+ *
+ * A job of the store, which is only read.
  *
  * event prints {"what":"event","line":"…"}, explain the explanation, job {"what":"job","job":{…}}; each
  * leaves with TOOL_NOTHING if there is none.
@@ -148,6 +158,14 @@ static int event_of_file(const struct words *w)
     return code;
 }
 
+static char *lower_case(const char *text)
+{
+    char *out = xstrdup(text);
+    for (char *c = out; *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    return out;
+}
+
 /* The first, if an event came several times. */
 static int event_of_journal(const struct words *w)
 {
@@ -158,6 +176,8 @@ static int event_of_journal(const struct words *w)
     char *dir = journal_directory(w->slice);
     struct journal_reader *r = journal_reader_new(bridge_of(w), INT64_MIN, INT64_MAX);
     int code = TOOL_NOTHING;
+    char *id = lower_case(w->id);
+    journal_reader_look_for(r, id);
     if (journal_reader_add(r, dir, why, sizeof why) == 0)
         while (!found && journal_reader_next(r, &e, &at_ms))
             found = has_prefix(&e.key, w->id);
@@ -166,6 +186,7 @@ static int event_of_journal(const struct words *w)
         code = TOOL_FINE;
     }
     journal_reader_free(&r);
+    free(id);
     free(dir);
     return code;
 }

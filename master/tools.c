@@ -10,10 +10,26 @@
 
 #include "core/alloc.h"
 #include "core/log.h"
+#include "master/childenv.h"
+#include "master/crew.h"
 #include "master/print.h"
 #include "master/process.h"
 
 enum { LINE_MAX_BYTES = 64 * 1024 * 1024 };
+
+/* That of tools, which get no secret from ours either. */
+static char **environment;
+
+/* Takes out what CONF holds, beside what other configurations do. */
+static void clean_environment(const struct conf *conf)
+{
+    char **own = environ, **before = environment;
+    if (before)
+        environ = before;
+    environment = crew_environment(conf);
+    environ = own;
+    childenv_free(&before);
+}
 
 int tools_load(struct handovers *slices, const char *file)
 {
@@ -30,6 +46,7 @@ int tools_load(struct handovers *slices, const char *file)
         faults_free(&faults);
         return -1;
     }
+    clean_environment(conf);
     handover_add(slices, file, conf_slice_dispatcher(conf));
     conf_free(&conf);
     faults_free(&faults);
@@ -96,7 +113,7 @@ static _Noreturn void become(const char *path, const char *tool, const struct to
     argv[n++] = number;
     for (size_t i = 0; i < words->count; i++)
         argv[n++] = xstrdup(words->list[i]);
-    execv(path, argv);
+    execve(path, argv, environment ? environment : environ);
     command_fail("%s cannot be run: %s", path, strerror(errno));
     _exit(COMMAND_FAILED);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "dispatcher/expr/arena.h"
+#include "dispatcher/expr/text.h"
 #include "dispatcher/expr/time.h"
 #include "dispatcher/expr/value.h"
 
@@ -112,7 +113,8 @@ static struct expr_value eval_has(struct machine *m, const struct node *node)
 static struct expr_value no_such_key(struct machine *m, struct expr_value key)
 {
     if (key.type == EXPR_STRING)
-        return expr_failure_f(m->arena, "no such key: '%.*s'", (int)(key.length > 64 ? 64 : key.length),
+        return expr_failure_f(m->arena, "no such key: '%.*s'",
+                              (int)text_valid_prefix(key.as.string, key.length > 64 ? 64 : key.length),
                               key.as.string);
     if (key.type == EXPR_INT)
         return expr_failure_f(m->arena, "no such key: %lld", (long long)key.as.integer);

@@ -412,8 +412,10 @@ static bool fields_of(struct machine *m, const struct node *node, const struct e
     if (node->count == 2) {
         const struct expr_zone *zone = zone_of(m, node, args[1]);
         if (zone == NULL) {
-            *failure = expr_failure_f(m->arena, "unknown time zone '%.*s'",
-                                      (int)(args[1].length > 64 ? 64 : args[1].length), args[1].as.string);
+            *failure = expr_failure_f(
+                m->arena, "unknown time zone '%.*s'",
+                (int)text_valid_prefix(args[1].as.string, args[1].length > 64 ? 64 : args[1].length),
+                args[1].as.string);
             return false;
         }
         offset = expr_zone_offset(zone, args[0].as.integer);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dispatcher/expr/text.h"
+
 parsed node_fail(struct parser *p, size_t offset, const char *format, ...)
 {
     va_list arguments;
@@ -14,9 +16,9 @@ parsed node_fail(struct parser *p, size_t offset, const char *format, ...)
     return NULL;
 }
 
-int node_shown(const struct token *token)
+int node_shown(const struct parser *p, const struct token *token)
 {
-    return (int)(token->length > 40 ? 40 : token->length);
+    return (int)text_valid_prefix(p->source + token->offset, token->length > 40 ? 40 : token->length);
 }
 
 parsed node_too_large(struct parser *p)

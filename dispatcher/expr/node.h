@@ -13,8 +13,8 @@ parsed node_fail(struct parser *p, size_t offset, const char *format, ...)
 parsed node_fail_late(struct parser *p, size_t offset, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 parsed node_too_large(struct parser *p);
-/* The bytes of a token that a message shows. */
-int node_shown(const struct token *token);
+/* The bytes of a token that a message shows: whole letters. */
+int node_shown(const struct parser *p, const struct token *token);
 
 /* A node to be filled and finished; NULL when the program is too large. */
 struct node *node_new(struct parser *p, enum node_op op, size_t offset);

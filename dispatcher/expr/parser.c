@@ -14,6 +14,7 @@
 #include "dispatcher/expr/node.h"
 #include "dispatcher/expr/regex.h"
 #include "dispatcher/expr/resolve.h"
+#include "dispatcher/expr/text.h"
 
 #define PROGRAM_LIMIT (64u << 20)
 #define PROGRAM_BASE_BYTES 512u  /* a typical program fits into its first chunk: so much, */
@@ -46,8 +47,8 @@ static parsed unexpected(struct parser *p, const char *wanted)
     if (p->at->kind == TOKEN_END)
         return node_fail(p, p->at->offset, "the expression ends here, %s is missing", wanted);
     if (p->at->kind == TOKEN_LITERAL && p->at->value.type != EXPR_DOUBLE && p->at->value.type != EXPR_UINT)
-        return node_fail(p, p->at->offset, "%s expected before %.*s", wanted, node_shown(p->at), text);
-    return node_fail(p, p->at->offset, "%s expected before '%.*s'%s", wanted, node_shown(p->at), text,
+        return node_fail(p, p->at->offset, "%s expected before %.*s", wanted, node_shown(p, p->at), text);
+    return node_fail(p, p->at->offset, "%s expected before '%.*s'%s", wanted, node_shown(p, p->at), text,
                      operator_hint(p));
 }
 
@@ -254,7 +255,7 @@ static parsed parse_name(struct parser *p, bool rooted)
     if (lexer_is(p->source, token, "null"))
         return node_constant(p, expr_null(), token->offset);
     if (resolve_is_keyword(p, token) || resolve_is_reserved(p, token))
-        return node_fail(p, token->offset, "'%.*s' is a reserved word", node_shown(token),
+        return node_fail(p, token->offset, "'%.*s' is a reserved word", node_shown(p, token),
                          p->source + token->offset);
     if (take(p, '('))
         return parse_call(p, token);
@@ -268,7 +269,7 @@ static parsed parse_integer(struct parser *p, bool negative)
     uint64_t magnitude = token->value.as.uinteger;
     if (magnitude > (uint64_t)INT64_MAX + (negative ? 1 : 0))
         return node_fail(p, token->offset, "this number does not fit into an int: write %.*su for a uint",
-                         node_shown(token), p->source + token->offset);
+                         node_shown(p, token), p->source + token->offset);
     return node_constant(p, expr_int(negative ? (int64_t)(0 - magnitude) : (int64_t)magnitude),
                          token->offset);
 }
@@ -304,7 +305,8 @@ static parsed parse_primary(struct parser *p)
 /* A failure with the field's name, made once so that a missing field costs an event nothing. */
 static struct expr_value missing_field(struct parser *p, const char *name, uint32_t length)
 {
-    return expr_failure_f(p->expr->arena, "no such key: '%.*s'", (int)(length > 100 ? 100 : length), name);
+    return expr_failure_f(p->expr->arena, "no such key: '%.*s'",
+                          (int)text_valid_prefix(name, length > 100 ? 100 : length), name);
 }
 
 static parsed select_field(struct parser *p, parsed from, const char *name, uint32_t length, size_t offset)

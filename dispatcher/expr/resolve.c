@@ -7,6 +7,7 @@
 #include "dispatcher/expr/arena.h"
 #include "dispatcher/expr/node.h"
 #include "dispatcher/expr/regex.h"
+#include "dispatcher/expr/text.h"
 #include "dispatcher/expr/zone.h"
 
 #define NAMES_LIMIT 128u
@@ -121,7 +122,7 @@ static parsed unknown_name(struct parser *p, const struct token *token)
         return node_fail_late(p, token->offset, "'%s' is a function: it is called as %s(...)", word, word);
     if (looks_like_field(p, token))
         return node_fail_late(p, token->offset, "unknown name '%s': is it a field, .`%.*s-%s`?", word,
-                              node_shown(token - 2), p->source + (token - 2)->offset, word);
+                              node_shown(p, token - 2), p->source + (token - 2)->offset, word);
     if (strcmp(word, "not") == 0)
         return node_fail_late(p, token->offset, "unknown name 'not': not is written !");
     if (near != NULL)
@@ -226,7 +227,8 @@ static parsed prepare_zone(struct parser *p, struct node *node)
     node->zone = expr_zone_load(name.as.string, name.length, p->expr->arena);
     if (node->zone == NULL)
         return node_fail_late(p, node->children[1]->offset, "unknown time zone '%.*s'",
-                              (int)(name.length > 64 ? 64 : name.length), name.as.string);
+                              (int)text_valid_prefix(name.as.string, name.length > 64 ? 64 : name.length),
+                              name.as.string);
     return node_finish(p, node);
 }
 
@@ -252,9 +254,9 @@ static parsed call_builtin(struct parser *p, const struct token *name, const str
 static parsed wrong_count(struct parser *p, const struct token *name, unsigned min, unsigned max)
 {
     if (min == max)
-        return node_fail_late(p, name->offset, "%.*s() takes %u argument%s", node_shown(name),
+        return node_fail_late(p, name->offset, "%.*s() takes %u argument%s", node_shown(p, name),
                               p->source + name->offset, min, min == 1 ? "" : "s");
-    return node_fail_late(p, name->offset, "%.*s() takes %u to %u arguments", node_shown(name),
+    return node_fail_late(p, name->offset, "%.*s() takes %u to %u arguments", node_shown(p, name),
                           p->source + name->offset, min, max);
 }
 

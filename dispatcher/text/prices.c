@@ -9,7 +9,6 @@
 #include "core/alloc.h"
 
 enum { PREFIX_DIGITS_MAX = 15, CURRENCY_MAX = 16, DECIMALS = 6, WHOLE_DIGITS_MAX = 6 };
-#define MICRO INT64_C(1000000)
 #define ENTRY_FORM "expected a prefix and the price of a part, such as \"+48: 0.09\" or \"*: 0.50\""
 
 struct entry {
@@ -187,16 +186,4 @@ int64_t prices_of(const struct prices *prices, const char *number, size_t parts)
             return entry->micro * (int64_t)(parts < PRICES_PARTS_MAX ? parts : PRICES_PARTS_MAX);
     }
     return PRICES_UNKNOWN;
-}
-
-const char *prices_format(const struct prices *prices, int64_t micro, char out[PRICES_TEXT_SIZE])
-{
-    uint64_t amount = micro < 0 ? -(uint64_t)micro : (uint64_t)micro;
-    uint64_t rest = amount % MICRO;
-    int decimals = DECIMALS;
-    for (; decimals > 2 && rest % 10 == 0; decimals--)
-        rest /= 10;
-    snprintf(out, PRICES_TEXT_SIZE, "%s%" PRIu64 ".%0*" PRIu64 "%s%s", micro < 0 ? "-" : "", amount / MICRO,
-             decimals, rest, prices->currency[0] != '\0' ? " " : "", prices->currency);
-    return out;
 }

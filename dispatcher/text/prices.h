@@ -19,7 +19,6 @@
 
 #define PRICES_UNKNOWN INT64_C(-1)
 #define PRICES_PARTS_MAX 1000000u /* parts of one price asked for; more count as so many */
-#define PRICES_TEXT_SIZE 48u      /* bytes of a price as text, with the NUL */
 
 struct prices;
 
@@ -36,10 +35,5 @@ size_t prices_count(const struct prices *prices);
 int64_t prices_of(const struct prices *prices, const char *number, size_t parts);
 /* "PLN"; "" if none is configured. Lives as long as the prices. */
 const char *prices_currency(const struct prices *prices);
-/*
- * "0.09 PLN", "0.0925 PLN", "-1.50 PLN", "0.09" without a currency: as many decimals as it takes, two at
- * least. PRICES_UNKNOWN and all below are written as any amount: ask before. Returns `out`.
- */
-const char *prices_format(const struct prices *prices, int64_t micro, char out[PRICES_TEXT_SIZE]);
 
 #endif

@@ -40,7 +40,8 @@ def test_everything_stands_where_the_hierarchy_standard_wants_it(prefix):
                  "share/doc/bridgebell/operations.md", "share/bridgebell/samples/bridgebell.service",
                  *(f"share/bridgebell/samples/{name}" for name in SAMPLES)):
         assert path in found, f"{path} is not among {sorted(found)}"
-    assert not [path for path in found if "sim" in Path(path).name or "test" in Path(path).name]
+    assert "share/bridgebell/samples/tests/sms-notifications.json" in found
+    assert not [path for path in found if "sim" in Path(path).name or Path(path).name.startswith("test_")]
 
 
 def test_destdir_goes_before_the_prefix(tmp_path):

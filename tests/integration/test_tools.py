@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import BIN, until
+from conftest import BIN, children_of, until
+from test_chaos_disk import disk, fill  # pylint: disable=unused-import
 
 ROOT = Path(__file__).resolve().parents[2]
 CAPTURED = ROOT / "tests/data/notifications.jsonl"
@@ -203,6 +204,25 @@ def test_standard_input_and_a_terminal(config, events):
         assert ("\033[32m" in shown) == colour
 
 
+def test_no_secret_reaches_a_tool(config, tmp_path):
+    conf = config(MESSAGES)
+    conf.write_text(conf.read_text().replace('api_key_secret_file = "/nowhere/secret"',
+                                             'api_key_secret = "${BELL_TEST_SECRET}"'))
+    env = {**os.environ, "BELL_TEST_SECRET": "s3cret-of-the-bridge", "BELL_TEST_OTHER": "kept"}
+    process = subprocess.Popen([BIN / "bridgebell", "replay", "-c", conf, "-"], env=env, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True)
+
+    def tool():
+        for pid in children_of(process.pid):
+            if b"tool" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                return pid
+        return None
+    seen = Path(f"/proc/{until('the tool', tool)}/environ").read_bytes()
+    process.communicate(json.dumps(message(1, 10**12)) + "\n", timeout=60)
+    assert process.returncode == 0
+    assert b"s3cret" not in seen and b"BELL_TEST_OTHER=kept" in seen
+
+
 # ---- the running dispatcher: its journal, its state ----
 
 def test_the_journal_of_a_running_dispatcher(line, bell):
@@ -260,7 +280,9 @@ def test_the_journal_of_a_running_dispatcher(line, bell):
     assert re.search(r"state +sent", offline) and "offline, with empty counters" in offline
     assert "would be sent" in offline
     assert sorted(p.name for p in world.dir.iterdir()) == before
-    assert one.start().status()["ready"] in (True, False)
+    # Looking at the store has not changed it.
+    one.start()
+    assert one.status()["store"]["was_damaged"] is False
 
 
 def test_a_journal_of_everything_and_none(line, bell):
@@ -280,6 +302,35 @@ def test_a_journal_of_everything_and_none(line, bell):
     world.provider.wait_accepted(2)
     assert one.status()["journal"] == {"mode": "off"}
     assert not (world.dir / "other").exists()
+
+
+def test_a_journal_on_a_full_disk_holds_up_nothing(line, bell, disk):
+    world = line()
+    one = bell(world.config(dispatcher=f'journal_dir = "{disk}/journal"')).start()
+    world.subscribed()
+    world.bridge.message()
+    world.provider.wait_accepted(1)
+    assert one.status()["journal"]["events"] >= 1
+    fill(disk)
+    sent = 1
+
+    def is_lost():
+        nonlocal sent
+        world.bridge.message()
+        sent += 1
+        return one.status()["journal"]["lost"] > 0
+    # A little may still fit; then each message rings all the same.
+    until("the loss to be counted", is_lost)
+    world.provider.wait_accepted(sent)
+    assert one.status()["journal"]["trouble"] == "No space left on device"
+    assert one.log_text().count("the journal cannot be written") == 1
+    (disk / "ballast").unlink()
+
+    def is_written():
+        world.bridge.message()
+        return "trouble" not in one.status()["journal"]
+    until("the journal to be written again", is_written, 30)
+    assert "the journal is written again" in one.log_text()
 
 
 # ---- explain without one ----

@@ -97,6 +97,8 @@ static const struct {
     {"-1/s", 0, 0},
     {"10/sec", 0, 0},
     {"1/99999999999999d", 0, 0},
+    {"1/366d", 1, 31622400000},
+    {"1/367d", 0, 0},
 };
 
 static void check(const struct sample *samples, size_t count, int (*read)(const char *, int64_t *))

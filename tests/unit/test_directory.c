@@ -234,6 +234,38 @@ static void what_is_too_long_or_no_file_is_refused(void **state)
     end(&f);
 }
 
+/* Rows of 64 bytes. */
+static size_t put_rows(struct fixture *f, size_t bytes)
+{
+    static const char head[] = "user_id,number\n";
+    size_t rows = bytes / 64;
+    FILE *out = fopen(f->path, "wb");
+    assert_non_null(out);
+    fputs(head, out);
+    for (size_t i = 0; i < rows; i++)
+        fprintf(out, "%050zu,+48%09zu\n", i, 500000000 + i);
+    assert_int_equal(fclose(out), 0);
+    return rows;
+}
+
+static void large_files_are_read_whole_or_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f, NULL, NULL);
+    size_t rows = put_rows(&f, 40 * 1024 * 1024);
+    f.d = directory_new(f.slice, &f.faults);
+    assert_int_equal(f.faults.count, 0);
+    assert_int_equal(directory_count(f.d), rows);
+    directory_free(&f.d);
+    put_rows(&f, DIRECTORY_BYTES_MAX + 64);
+    f.d = directory_new(f.slice, &f.faults);
+    assert_int_equal(f.faults.count, 1);
+    assert_string_equal(f.faults.list[0].text, "larger than 64 MiB");
+    assert_int_equal(directory_count(f.d), 0);
+    end(&f);
+}
+
 /* Twice: the file must have stood still in between. */
 static bool refresh(struct fixture *f)
 {
@@ -368,6 +400,7 @@ int main(void)
         cmocka_unit_test(numbers_are_masked_and_must_have_an_allowed_prefix),
         cmocka_unit_test(many_faults_are_counted),
         cmocka_unit_test(what_is_too_long_or_no_file_is_refused),
+        cmocka_unit_test(large_files_are_read_whole_or_refused),
         cmocka_unit_test(a_changed_file_is_read_again_and_a_bad_one_changes_nothing),
         cmocka_unit_test(an_sqlite_file_is_as_good),
         cmocka_unit_test(an_sqlite_file_without_people_is_refused),

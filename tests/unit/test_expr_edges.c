@@ -5,6 +5,8 @@
  */
 #include "tests/unit/expr_cases.h"
 
+#include "core/str.h"
+
 #define MAX "9223372036854775807"
 #define MIN "-9223372036854775808"
 #define UMAX "18446744073709551615u"
@@ -259,6 +261,24 @@ static void test_nul_in_texts(void **state)
     }
 }
 
+/* Failures come into logs and JSON: what they quote of a text is cut between letters. */
+static void test_quotes_of_failures(void **state)
+{
+#define LETTERS "\u017c\u017c\u017c\u017c\u017c\u017c\u017c\u017c\u017c\u017c"
+#define LONG "x" LETTERS LETTERS LETTERS LETTERS LETTERS LETTERS
+    static const char *const cases[] = {"{'a': 1}['" LONG "']", "[{'a': 1}].map(m, m['" LONG "'])[0]",
+                                        "timestamp(0).getHours('" LONG "')", "[1 '" LONG "']"};
+    const struct expr_activation activation = {0};
+    char got[512];
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        expr_cases_show(cases[i], strlen(cases[i]), NULL, &activation, got, sizeof got);
+        assert_memory_equal(got, "error ", 6);
+        if (!str_utf8_valid(got, strlen(got)))
+            fail_msg("case %zu: %s", i, got);
+    }
+}
+
 static void test_clock(void **state)
 {
     static const struct expr_case cases[] = {
@@ -301,6 +321,7 @@ int main(void)
         cmocka_unit_test(test_scopes),
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_nul_in_texts),
+        cmocka_unit_test(test_quotes_of_failures),
         cmocka_unit_test(test_clock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,8 +44,7 @@ static void all_of_them_arrive(void **state)
 static void something_else_is_refused(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"", "hello",
-                                        "\x92\x01\x91\x92\xa1\x61\x05"};
+    static const char *const texts[] = {"", "hello", "\x92\x01\x91\x92\xa1\x61\x05"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct handovers in;
         FILE *f = tmpfile();

@@ -294,6 +294,29 @@ static void the_mark_is_given_back_at_the_next_hello(void **state)
     assert_int_equal(l.mark_ms, 1700000006000);
 }
 
+/* Whoever is killed right after his first message must know from where to catch up. */
+static void the_first_batch_brings_its_own_mark(void **state)
+{
+    (void)state;
+    const char *frames[] = {MESSAGE("m1")};
+    send_batch(1, 1700000000000, frames, 1);
+    assert_true(wait_acked(1));
+    assert_int_equal(store_mark_ms(f.store, "main"), 1700000000000);
+}
+
+static void the_first_events_bring_a_mark_if_nobody_has_one(void **state)
+{
+    (void)state;
+    const char *first[] = {MESSAGE("m1")}, *second[] = {MESSAGE("m2")};
+    send_batch(1, -1, first, 1);
+    assert_true(wait_acked(1));
+    int64_t mark_ms = store_mark_ms(f.store, "main");
+    assert_true(mark_ms > 0);
+    send_batch(2, mark_ms + 5000, second, 1);
+    assert_true(wait_acked(2));
+    assert_int_equal(store_mark_ms(f.store, "main"), mark_ms + 5000);
+}
+
 static bool is_confirmed(void)
 {
     return intake_interest_confirmed(intake);
@@ -321,6 +344,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_missing_batch_is_asked_for, setup, teardown),
         cmocka_unit_test_setup_teardown(a_deletion_cancels_before_and_after, setup, teardown),
         cmocka_unit_test_setup_teardown(the_mark_is_given_back_at_the_next_hello, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_first_batch_brings_its_own_mark, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_first_events_bring_a_mark_if_nobody_has_one, setup, teardown),
         cmocka_unit_test_setup_teardown(interest_is_confirmed_by_its_number, setup, teardown),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -284,8 +284,11 @@ static void failure_is_counted_and_mends(void **state)
     char path[96], away[96];
     snprintf(path, sizeof path, "%s/j", dir);
     snprintf(away, sizeof away, "%s/away", dir);
-    /* Not even root can make a file in a directory that is not there. */
+    /* Not even root can make a directory where a file is. */
     assert_int_equal(rename(path, away), 0);
+    FILE *obstacle = fopen(path, "w");
+    assert_non_null(obstacle);
+    fclose(obstacle);
     add(j, 1, 1, 0);
     journal_flush(j);
     cJSON *status = cJSON_CreateObject();
@@ -296,6 +299,7 @@ static void failure_is_counted_and_mends(void **state)
     assert_non_null(cJSON_GetObjectItem(o, "trouble"));
     cJSON_Delete(status);
     journal_free(&j);
+    assert_int_equal(unlink(path), 0);
     assert_int_equal(rename(away, path), 0);
     j = open_journal("wanted", 16 * MIB);
     add(j, 2, 2, 0);
@@ -331,6 +335,32 @@ static void off_writes_nothing(void **state)
     journal_add(NULL, NULL);
     journal_flush(NULL);
     assert_false(journal_wants_all(NULL));
+}
+
+static void directory_is_made_anew(void **state)
+{
+    (void)state;
+    char command[256];
+    struct journal *j = open_journal("wanted", 16 * MIB);
+    snprintf(command, sizeof command, "rmdir %s/j", dir);
+    assert_int_equal(system(command), 0);
+    add(j, 1, 1, 0);
+    journal_free(&j);
+    struct journal_reader *r = read_all(INT64_MIN, INT64_MAX);
+    assert_int_equal(count_events(r), 1);
+    journal_reader_free(&r);
+    /* With the one it stands in. */
+    struct faults faults = {0};
+    struct slice *s = slice_of("wanted", 16 * MIB);
+    struct slice_setting *d = &s->blocks[0].settings[1];
+    free(d->text);
+    d->text = xasprintf("%s/a/b", dir);
+    j = journal_new(s, &faults);
+    assert_non_null(j);
+    journal_free(&j);
+    slice_free(&s);
+    snprintf(command, sizeof command, "%s/a/b", dir);
+    assert_int_equal(access(command, W_OK), 0);
 }
 
 static void directory_that_cannot_be_is_a_fault(void **state)
@@ -384,6 +414,32 @@ static void sources_are_merged_by_time(void **state)
     journal_reader_free(&r);
 }
 
+static void one_key_is_found(void **state)
+{
+    (void)state;
+    struct event e;
+    int64_t at_ms;
+    char path[96], why[256], line[64] = "";
+    struct journal *j = open_journal("wanted", 16 * MIB);
+    for (int i = 0; i < 50; i++)
+        add(j, i, i, 0);
+    journal_free(&j);
+    struct journal_reader *all = read_all(INT64_MIN, INT64_MAX);
+    for (int i = 0; i < 33; i++)
+        assert_true(journal_reader_next(all, &e, &at_ms));
+    for (size_t i = 0; i < 4; i++)
+        snprintf(line + 2 * i, sizeof line - 2 * i, "%02x", e.key.bytes[i]);
+    struct journal_reader *r = journal_reader_new("main", INT64_MIN, INT64_MAX);
+    journal_reader_look_for(r, line);
+    snprintf(path, sizeof path, "%s/j", dir);
+    assert_int_equal(journal_reader_add(r, path, why, sizeof why), 0);
+    assert_true(journal_reader_next(r, &e, &at_ms));
+    assert_int_equal(at_ms, 32);
+    assert_false(journal_reader_next(r, &e, &at_ms));
+    journal_reader_free(&r);
+    journal_reader_free(&all);
+}
+
 static void long_line_is_skipped(void **state)
 {
     (void)state;
@@ -421,8 +477,10 @@ int main(void)
         TEST(failure_is_counted_and_mends),
         TEST(file_taken_away_is_begun_anew),
         TEST(off_writes_nothing),
+        TEST(directory_is_made_anew),
         TEST(directory_that_cannot_be_is_a_fault),
         TEST(sources_are_merged_by_time),
+        TEST(one_key_is_found),
         TEST(long_line_is_skipped),
     };
     assert_true(sodium_init() >= 0);

@@ -243,6 +243,31 @@ static void users_are_bounded_in_all(void **state)
     end(&w);
 }
 
+/* Also those of containers, of which nothing else may be known. */
+static void names_are_bounded_in_all(void **state)
+{
+    (void)state;
+    enum { NAME_BYTES = 1024 * 1024, NAMES = 100 };
+    struct world w;
+    begin(&w, 10000);
+    char *name = xmalloc(NAME_BYTES + 1);
+    memset(name, 'x', NAME_BYTES);
+    name[NAME_BYTES] = '\0';
+    for (int c = 0; c < NAMES; c++) {
+        snprintf(name, 9, "%08d", c);
+        name[8] = 'x';
+        answer(&w, "main", name, WIRE_MEMBERS_NONE, -1, "");
+    }
+    cJSON *status = cJSON_CreateObject();
+    members_status(w.members, status);
+    const cJSON *m = cJSON_GetObjectItem(status, "members");
+    assert_true(cJSON_GetObjectItem(m, "bytes")->valuedouble <= 64 * 1024 * 1024);
+    assert_in_range(cJSON_GetObjectItem(m, "containers")->valueint, 60, 64);
+    cJSON_Delete(status);
+    free(name);
+    end(&w);
+}
+
 static void malformed_answers_are_refused(void **state)
 {
     (void)state;
@@ -279,6 +304,7 @@ int main(void)
         cmocka_unit_test(look_ups_teach),
         cmocka_unit_test(the_least_used_go_first),
         cmocka_unit_test(users_are_bounded_in_all),
+        cmocka_unit_test(names_are_bounded_in_all),
         cmocka_unit_test(malformed_answers_are_refused),
     };
     if (sodium_init() < 0)

@@ -3,6 +3,8 @@
  * process. */
 #include "store_fixture.h"
 
+#include <sqlite3.h>
+
 #include "dispatcher/parents.h"
 
 enum { EVENTS = 130, CONTAINERS = 13, IN_MEMORY = 20 };
@@ -216,6 +218,27 @@ static void more_than_fit_into_memory_are_done_all_the_same(void **state)
     end(&w);
 }
 
+/* When all rows were purged their numbers begin anew. */
+static void rows_that_begin_anew_are_found(void **state)
+{
+    (void)state;
+    static struct world w;
+    sqlite3 *sql;
+    begin(&w);
+    for (int i = 0; i < 2 * IN_MEMORY; i++)
+        commit(&w, i, true);
+    serve(&w, 4 * IN_MEMORY);
+    assert_int_equal(sqlite3_open(w.store.path, &sql), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(sql, "DELETE FROM jobs", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(sql);
+    members_forget(w.members, "main");
+    for (int i = 2 * IN_MEMORY; i < EVENTS; i++)
+        commit(&w, i, true);
+    serve(&w, 2 * EVENTS);
+    assert_int_equal(number_of(&w, "expanded"), EVENTS);
+    end(&w);
+}
+
 static void the_next_process_goes_on(void **state)
 {
     (void)state;
@@ -266,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_container_is_asked_for_once),
         cmocka_unit_test(more_than_fit_into_memory_are_done_all_the_same),
+        cmocka_unit_test(rows_that_begin_anew_are_found),
         cmocka_unit_test(the_next_process_goes_on),
         cmocka_unit_test(not_now_is_asked_again_later),
     };

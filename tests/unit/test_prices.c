@@ -155,44 +155,13 @@ static void test_all_faults(void **state)
     slice_free(&slice);
 }
 
-static void test_format(void **state)
-{
-    static const char *const table[] = {NULL};
-    static const struct {
-        int64_t micro;
-        const char *want;
-    } cases[] = {
-        {0, "0.00"},
-        {90000, "0.09"},
-        {92500, "0.0925"},
-        {1, "0.000001"},
-        {1000000, "1.00"},
-        {1500000, "1.50"},
-        {12345678, "12.345678"},
-        {-1500000, "-1.50"},
-        {100000, "0.10"},
-        {INT64_MAX, "9223372036854.775807"},
-        {INT64_MIN, "-9223372036854.775808"},
-    };
-    struct prices *plain = make(NULL, table);
-    struct prices *prices = make("sixteen letters.", table);
-    char want[64];
-    char out[PRICES_TEXT_SIZE];
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        assert_string_equal(prices_format(plain, cases[i].micro, out), cases[i].want);
-        snprintf(want, sizeof want, "%s sixteen letters.", cases[i].want);
-        assert_string_equal(prices_format(prices, cases[i].micro, out), want);
-    }
-    prices_free(&plain);
-    prices_free(&prices);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_of),         cmocka_unit_test(test_unknown), cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_all_faults), cmocka_unit_test(test_format),
+        cmocka_unit_test(test_of),
+        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_all_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

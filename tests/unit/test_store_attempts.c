@@ -122,6 +122,23 @@ static void old_ones_go(void **state)
     fixture_open(&f);
 }
 
+/* Also where each commit writes many rows. */
+static void many_old_ones_go(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++)
+        tell_keys(1000, 2000, 0, 60000);
+    store_close(&f.store);
+    int64_t rows = count_of("SELECT count(*) FROM attempts");
+    exec("UPDATE attempts SET boot_ms = boot_ms - 70000");
+    fixture_open(&f);
+    for (int i = 0; i < 8; i++)
+        tell_keys(1000, 2000, 0, 60000);
+    store_close(&f.store);
+    assert_int_equal(count_of("SELECT count(*) FROM attempts"), rows);
+    fixture_open(&f);
+}
+
 /* Of another boot: as old as the store's time says, and never younger than now. */
 static void another_boot_goes_by_the_stores_time(void **state)
 {
@@ -273,6 +290,7 @@ int main(void)
         CASE(attempts_are_told_at_the_next_start),
         CASE(what_tells_of_no_number_leaves_no_trace),
         CASE(old_ones_go),
+        CASE(many_old_ones_go),
         CASE(another_boot_goes_by_the_stores_time),
         CASE(what_was_changed_on_disk_is_left_out),
         CASE(a_salvage_brings_them_over),

@@ -139,12 +139,41 @@ static void damaged_counters_do_no_harm(void **state)
     }
 }
 
+/* A time that is still to come holds nothing back, and is forgotten with the next one. */
+static void times_to_come_count_for_nothing(void **state)
+{
+    (void)state;
+    enum { MINUTE_MS = 60000 };
+    int64_t now_ms = 1700000000000, later_ms = now_ms + INT64_C(1000) * 86400 * 1000;
+    struct counters all = {0};
+    struct counter window = {.all = &all}, times = {.all = &all}, slots = {.all = &all};
+    counter_window_take(&window, MINUTE_MS, later_ms);
+    assert_true(counter_window_open(&window, MINUTE_MS, now_ms));
+    for (int i = 0; i < 100; i++) {
+        counter_rate_take(&times, 5, MINUTE_MS, later_ms);
+        counter_rate_take(&slots, 100, MINUTE_MS, later_ms);
+    }
+    assert_int_equal(counter_rate_wait(&times, 5, MINUTE_MS, now_ms), 0);
+    assert_int_equal(counter_rate_used(&times, MINUTE_MS, now_ms), 0);
+    assert_int_equal(counter_rate_wait(&slots, 100, MINUTE_MS, now_ms), 0);
+    for (int i = 0; i < 5; i++)
+        counter_rate_take(&times, 5, MINUTE_MS, now_ms);
+    for (int i = 0; i < 100; i++)
+        counter_rate_take(&slots, 100, MINUTE_MS, now_ms);
+    assert_true(counter_rate_wait(&times, 5, MINUTE_MS, now_ms) > 0);
+    assert_true(counter_rate_wait(&slots, 100, MINUTE_MS, now_ms) > 0);
+    assert_int_equal(counter_rate_used(&times, MINUTE_MS, now_ms), 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_window_holds_more_than_the_limit),  cmocka_unit_test(the_limit_is_used),
-        cmocka_unit_test(a_limit_that_changes_keeps_its_count), cmocka_unit_test(windows_and_sums),
+        cmocka_unit_test(no_window_holds_more_than_the_limit),
+        cmocka_unit_test(the_limit_is_used),
+        cmocka_unit_test(a_limit_that_changes_keeps_its_count),
+        cmocka_unit_test(windows_and_sums),
         cmocka_unit_test(damaged_counters_do_no_harm),
+        cmocka_unit_test(times_to_come_count_for_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

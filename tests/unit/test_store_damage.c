@@ -556,6 +556,42 @@ static void events_from_before_the_damage_ask_as_unknown(void **state)
     fixture_end(&f);
 }
 
+/* What catch-up brings again, and what is only tried, counts as nothing more. */
+static void a_job_that_is_there_is_counted_once(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f);
+    fixture_open(&f);
+    store_close(&f.store);
+    unlink(f.path);
+    fixture_open(&f);
+    for (int64_t n = 0; n < 4; n++) {
+        struct store_job j = fixture_job(&f, 1);
+        j.event_ms -= 5000;
+        j.noise = store_noise_new(0);
+        struct store_decision d = {.key = fixture_id("event", n),
+                                   .remember = true,
+                                   .type = "t",
+                                   .try_only = n == 2,
+                                   .jobs = &j,
+                                   .jobs_count = 1};
+        struct store_intake in = {
+            .unit = {.kind = STORE_INTAKE}, .bridge = "main", .mark_ms = -1, .decisions = &d, .count = 1};
+        assert_int_equal(fixture_run(&f, &in.unit), STORE_OK);
+        assert_int_equal(j.row > 0, n == 0);
+        store_job_free(&j);
+    }
+    for (int round = 0; round < 2; round++) {
+        size_t count;
+        const struct store_tally *t = store_tallies(f.store, &count);
+        assert_int_equal(count, 1);
+        assert_int_equal(t[0].jobs, 1);
+        fixture_reopen(&f);
+    }
+    fixture_end(&f);
+}
+
 /* ---- damage that is met at work ---- */
 
 static void overwrite_pages(const struct fixture *f, int64_t from, int64_t to)
@@ -672,6 +708,7 @@ int main(void)
         cmocka_unit_test(a_lost_database_keeps_its_identity),
         cmocka_unit_test(an_older_copy_is_not_taken_for_the_store),
         cmocka_unit_test(events_from_before_the_damage_ask_as_unknown),
+        cmocka_unit_test(a_job_that_is_there_is_counted_once),
         cmocka_unit_test(damage_at_work_is_repaired_at_work),
         cmocka_unit_test(a_changed_row_is_set_aside),
     };

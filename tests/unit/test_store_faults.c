@@ -229,6 +229,115 @@ static void every_single_failure_is_survived(void **state)
         }
 }
 
+/* The same for what noise control counts: a unit that is tried again is decided as if it had not been before.
+ */
+static void run_stubbornly(struct fixture *f, struct store_unit *unit)
+{
+    for (int tries = 0; tries < 500; tries++) {
+        if (fixture_run(f, unit) == STORE_OK)
+            return;
+        wait_accepting(f, true);
+    }
+    fail_msg("never taken");
+}
+
+static struct store_job noisy(struct fixture *f, int64_t n, const char *key, int64_t limit)
+{
+    struct store_job j = fixture_job(f, n);
+    j.noise = store_noise_new(1);
+    j.noise->gates[0] = (struct store_gate){
+        .kind = GATE_RATE, .why = WHY_THROTTLE, .key = fixture_id(key, 1), .limit = limit, .per_ms = 3600000};
+    return j;
+}
+
+static enum store_why decide(struct fixture *f, struct store_job j, int64_t n)
+{
+    struct store_decision d = {
+        .key = fixture_id("event", n), .remember = true, .type = "t", .jobs = &j, .jobs_count = 1};
+    struct store_intake in = {
+        .unit = {.kind = STORE_INTAKE}, .bridge = "main", .mark_ms = -1, .decisions = &d, .count = 1};
+    run_stubbornly(f, &in.unit);
+    assert_int_equal(d.known, STORE_NEW);
+    enum store_why why = j.noise->why;
+    store_job_free(&j);
+    return why;
+}
+
+static void close_what_is_due(struct fixture *f)
+{
+    struct store_digests due = {.unit = {.kind = STORE_DIGESTS}};
+    run_stubbornly(f, &due.unit);
+    assert_int_equal(due.count, 1);
+    assert_int_equal(due.list[0].count, 2);
+    struct store_job job = due.list[0].job;
+    memset(&due.list[0].job, 0, sizeof job);
+    store_digests_clear(&due);
+    struct store_job gates = noisy(f, 0, "closing", 1);
+    job.noise = gates.noise;
+    gates.noise = NULL;
+    store_job_free(&gates);
+    job.state = JOB_QUEUED;
+    struct store_close close = {.unit = {.kind = STORE_CLOSE}, .job = &job};
+    run_stubbornly(f, &close.unit);
+    assert_true(close.applied);
+    assert_int_equal(job.noise->why, WHY_NOTHING);
+    store_job_free(&job);
+}
+
+static int64_t tally(struct fixture *f, enum store_why why)
+{
+    size_t count;
+    const struct store_tally *t = store_tallies(f->store, &count);
+    for (size_t i = 0; i < count; i++)
+        if (t[i].why == why)
+            return t[i].jobs;
+    return 0;
+}
+
+static void expect_tallies(struct fixture *f)
+{
+    assert_int_equal(tally(f, WHY_NOTHING), 3);
+    assert_int_equal(tally(f, WHY_THROTTLE), 2);
+    assert_int_equal(tally(f, WHY_DIGEST), 2);
+    assert_int_equal(count_of(f, JOB_QUEUED), 3);
+    assert_int_equal(count_of(f, JOB_HELD), 0);
+    assert_int_equal(count_of(f, JOB_MERGED), 2);
+}
+
+static void with_noise(struct fixture *f)
+{
+    for (int64_t n = 0; n < 4; n++)
+        assert_int_equal(decide(f, noisy(f, n, "rate", 2), n), n < 2 ? WHY_NOTHING : WHY_THROTTLE);
+    for (int64_t n = 10; n < 12; n++) {
+        struct store_job j = noisy(f, n, "collected", 1);
+        j.noise->merge = (struct store_merge){WHY_DIGEST, fixture_id("digest", 1), 1};
+        assert_int_equal(decide(f, j, n), WHY_DIGEST);
+    }
+    close_what_is_due(f);
+    expect_tallies(f);
+}
+
+static void noise_control_counts_once_whatever_fails(void **state)
+{
+    (void)state;
+    static const int codes[] = {SQLITE_FULL, SQLITE_IOERR_WRITE, SQLITE_ERROR};
+    for (long at = 0; at < 80; at += 3)
+        for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+            struct fixture f;
+            fixture_init(&f);
+            fixture_open(&f);
+            faulty_arm(at, codes[i], false);
+            with_noise(&f);
+            faulty_heal();
+            fixture_reopen(&f);
+            expect_tallies(&f);
+            assert_int_equal(decide(&f, noisy(&f, 20, "rate", 2), 20), WHY_THROTTLE);
+            assert_int_equal(decide(&f, noisy(&f, 21, "closing", 1), 21), WHY_THROTTLE);
+            assert_int_equal(decide(&f, noisy(&f, 22, "collected", 1), 22), WHY_NOTHING);
+            fixture_end(&f);
+        }
+}
+
 /* ---- power loss and kill: a child works and says what it was told is on disk ---- */
 
 struct note {
@@ -499,6 +608,7 @@ int main(void)
         cmocka_unit_test(little_space_closes_intake_only),
         cmocka_unit_test(a_failed_flush_counts_for_nothing),
         cmocka_unit_test(every_single_failure_is_survived),
+        cmocka_unit_test(noise_control_counts_once_whatever_fails),
         cmocka_unit_test(power_loss_costs_nothing_acknowledged),
         cmocka_unit_test(kill_costs_nothing_acknowledged),
         cmocka_unit_test(a_full_file_system_can_still_finish),

@@ -171,6 +171,29 @@ static void a_shared_gate_counts_an_event_once(void **state)
     }
 }
 
+/* An event of many rules, each with buckets for the rule in all. */
+static void shared_gates_of_many_rules_count_an_event_once(void **state)
+{
+    (void)state;
+    enum { RULES = 100, PEOPLE = 3 };
+    struct store_job jobs[RULES * PEOPLE];
+    for (int64_t event = 0; event < 2; event++) {
+        for (int64_t i = 0; i < RULES * PEOPLE; i++) {
+            char key[32];
+            snprintf(key, sizeof key, "rule %d", (int)(i / PEOPLE));
+            jobs[i] = job(1000 * event + i, 1);
+            struct store_gate *g = gate(&jobs[i], 0, GATE_RATE, WHY_THROTTLE, key);
+            g->limit = 1;
+            g->shared = true;
+        }
+        assert_int_equal(commit(jobs, RULES * PEOPLE, event, false, NULL), STORE_OK);
+        for (int64_t i = 0; i < RULES * PEOPLE; i++) {
+            assert_int_equal(jobs[i].noise->why, event ? WHY_THROTTLE : WHY_NOTHING);
+            store_job_free(&jobs[i]);
+        }
+    }
+}
+
 static void a_window_is_taken_by_what_rings_alone(void **state)
 {
     (void)state;
@@ -416,6 +439,7 @@ int main(void)
         TEST(an_event_that_is_known_counts_nothing),
         TEST(all_buckets_must_have_room_and_a_refusal_costs_the_others_nothing),
         TEST(a_shared_gate_counts_an_event_once),
+        TEST(shared_gates_of_many_rules_count_an_event_once),
         TEST(a_window_is_taken_by_what_rings_alone),
         TEST(what_is_only_tried_leaves_nothing),
         TEST(rows_of_suppressed_jobs_are_bounded_and_the_counts_are_not),

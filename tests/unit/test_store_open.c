@@ -279,6 +279,34 @@ static void old_rows_go_and_uncertain_ones_stay(void **state)
     fixture_end(&f);
 }
 
+/* However many: a round goes through all, and another begins only after its time. */
+static void counters_of_no_use_go_in_one_round(void **state)
+{
+    (void)state;
+    enum { GONE = 5000, LIVE = 300 };
+    struct fixture f;
+    struct store_clock clock = STORE_CLOCK;
+    struct store_db db = {0};
+    struct store_options options = options_of(&f);
+    open_db(&f, &options, &clock, &db);
+    db_begin(&db);
+    for (int n = 0; n < GONE + LIVE; n++) {
+        struct hash_id key = fixture_id("counter", n);
+        counter_sum_add(counter_get(&db, &key), 1, db.now_ms + (n < GONE ? -1 : 3600000));
+    }
+    assert_int_equal(db_commit(&db), SQLITE_OK);
+    struct store_purge purge = {.cursor = -1};
+    int64_t ms = 0, steps = 0;
+    do {
+        ms = purge.next_ms;
+        assert_int_equal(store_purge_step(&purge, &db, ms), SQLITE_OK);
+        assert_true(++steps < GONE);
+    } while (purge.next_ms - ms < 1000);
+    assert_int_equal(rows_in(&db, "counters"), LIVE);
+    store_db_close(&db);
+    fixture_end(&f);
+}
+
 static void queued_jobs_expire_unclaimed(void **state)
 {
     (void)state;
@@ -321,6 +349,7 @@ int main(void)
         cmocka_unit_test(other_stores_are_not_known),
         cmocka_unit_test(a_leaving_predecessor_is_waited_for),
         cmocka_unit_test(old_rows_go_and_uncertain_ones_stay),
+        cmocka_unit_test(counters_of_no_use_go_in_one_round),
         cmocka_unit_test(queued_jobs_expire_unclaimed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,243 @@
+/* links: dispatcher_parts expr proto core m */
+/* Noise control as rules make it: what is the same, and what a shadow leaves alone. */
+#include "tests/unit/store_fixture.h"
+
+#include "core/str.h"
+#include "dispatcher/rules.h"
+#include "dispatcher/silences.h"
+
+enum { NOW_MS = 1000 };
+
+static const struct hash_id store_id = {{1, 2, 3}};
+static struct fixture f;
+static struct rules *rules;
+
+static struct slice_setting *add(struct slice_block *b, const char *name, const char *text)
+{
+    struct slice_setting *s = slice_add_setting(b, name, SLICE_TEXT, 1);
+    s->text = xstrdup(text);
+    return s;
+}
+
+static struct slice_block *add_rule(const char *name)
+{
+    struct slice_block *b = slice_add_block(f.slice, "rule", name, "test.conf", 1);
+    struct slice_setting *to = slice_add_setting(b, "to", SLICE_LIST, 1);
+    add(b, "when", "type == 'threadNewMessage'");
+    add(b, "message", "{{ item }}");
+    to->list = xcalloc(1, sizeof *to->list);
+    to->list[to->count++] = xstrdup("+48500500500");
+    return b;
+}
+
+static void load(void)
+{
+    struct faults faults = {0};
+    rules = rules_new(f.slice, &faults);
+    if (!rules)
+        fail_msg("%s", faults.list[0].text);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    fixture_init(&f);
+    slice_add_block(f.slice, "provider", "smsapi", "test.conf", 1);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    rules_free(&rules);
+    fixture_end(&f);
+    return 0;
+}
+
+/* What the one rule makes of a message ITEM. The caller frees it. */
+static struct store_job job_for(const char *item)
+{
+    struct buf packed;
+    struct msg_in in;
+    struct event e;
+    struct rules_jobs jobs = {0};
+    const char *why;
+    char *frame = xasprintf("{\"channel\":\"thread\",\"type\":\"threadNewMessage\",\"timestamp\":1,\"data\":{"
+                            "\"id\":\"%s\",\"threadId\":\"t1\",\"contextId\":\"c1\",\"author\":\"a\"}}",
+                            item);
+    buf_init(&packed, 0);
+    msg_in_init(&in);
+    assert_int_equal(event_normalise("main", frame, strlen(frame), 1, 1, &packed, &why), 0);
+    assert_int_equal(event_unpack(&in, packed.data, packed.len, &e), 0);
+    rules_match(rules, &e, &store_id, NOW_MS, &jobs);
+    assert_int_equal(jobs.count, 1);
+    struct store_job job = jobs.list[0];
+    free(jobs.list);
+    free(frame);
+    buf_free(&packed);
+    msg_in_free(&in);
+    return job;
+}
+
+/* ---- dedupe ---- */
+
+static bool are_same(const char *key)
+{
+    struct slice_block *b = add_rule("r");
+    slice_add_setting(b, "dedupe", SLICE_NUMBER, 1)->number = 60000;
+    if (key)
+        add(b, "dedupe_key", key);
+    load();
+    struct store_job one = job_for("one"), other = job_for("other");
+    assert_int_equal(one.noise->gates[0].kind, GATE_WINDOW);
+    bool same = memcmp(&one.noise->gates[0].key, &other.noise->gates[0].key, HASH_ID_BYTES) == 0;
+    store_job_free(&one);
+    store_job_free(&other);
+    return same;
+}
+
+static void other_texts_are_not_the_same(void **state)
+{
+    (void)state;
+    assert_false(are_same(NULL));
+}
+
+static void the_key_says_what_is_the_same(void **state)
+{
+    (void)state;
+    assert_true(are_same("container"));
+}
+
+/* Else all events without that field were one, and rang once. */
+static void where_the_key_fails_the_text_says_it(void **state)
+{
+    (void)state;
+    assert_false(are_same("data.no.such.field"));
+}
+
+/* ---- opt-outs ---- */
+
+/* One that opted out while the job waited for the store is not rung, however often it is tried. */
+static void whoever_opts_out_meanwhile_is_not_rung(void **state)
+{
+    (void)state;
+    struct silences *s = silences_new(NULL);
+    add_rule("r");
+    load();
+    rules_silences(rules, s);
+    struct store_job job = job_for("one"), other = job_for("other");
+    rules_recheck(rules, &other);
+    assert_int_equal(other.state, JOB_QUEUED);
+    assert_int_equal(other.noise->why, WHY_NOTHING);
+    opt_out_put(s, "+48500500500");
+    for (int tries = 0; tries < 2; tries++) {
+        job.state = JOB_QUEUED;
+        rules_recheck(rules, &job);
+        assert_int_equal(job.state, JOB_SUPPRESSED);
+        assert_int_equal(job.noise->why, WHY_OPT_OUT);
+    }
+    store_job_free(&job);
+    store_job_free(&other);
+    silences_free(&s);
+}
+
+/* ---- budgets ---- */
+
+/* They come into the log and into JSON. */
+static void names_of_budgets_are_cut_between_letters(void **state)
+{
+    (void)state;
+    struct slice_block *b = add_rule("xąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąąą");
+    slice_add_setting(b, "sms_per_day", SLICE_NUMBER, 1)->number = 100;
+    load();
+    struct store_job job = job_for("one");
+    assert_int_equal(job.noise->count, 1);
+    const char *name = job.noise->gates[0].name;
+    assert_true(str_utf8_valid(name, strlen(name)));
+    assert_non_null(strstr(name, "rule xąąąą"));
+    store_job_free(&job);
+}
+
+/* ---- shadows ---- */
+
+static bool warns(bool shadow)
+{
+    struct store_job j = {.rule = (char *)"r", .number = (char *)"+48500500500"};
+    j.noise = store_noise_new(1);
+    j.noise->shadow = shadow;
+    j.noise->gates[0] = (struct store_gate){.kind = GATE_BUDGET,
+                                            .limit = 100,
+                                            .used = 90,
+                                            .warn_percent = 75,
+                                            .ends_ms = INT64_MAX,
+                                            .warned = true,
+                                            .name = "messages a day"};
+    rules_note(rules, &j, NOW_MS);
+    free(j.noise);
+    cJSON *status = cJSON_CreateObject();
+    rules_noise_status(rules, f.store, status);
+    int warnings = cJSON_GetArraySize(cJSON_GetObjectItem(status, "budget_warnings"));
+    cJSON_Delete(status);
+    return warnings > 0;
+}
+
+static void a_shadow_spends_no_budget_that_warns(void **state)
+{
+    (void)state;
+    add_rule("r");
+    load();
+    fixture_open(&f);
+    assert_false(warns(true));
+    assert_true(warns(false));
+}
+
+static struct hash_id key_of_digest(const char *rule, bool shadow)
+{
+    int64_t quiet_ms;
+    struct store_digest d = {.job = fixture_job(&f, 1), .why = WHY_DIGEST, .shadow = shadow, .count = 1};
+    d.texts[d.texts_count++] = (char *)"text";
+    free(d.job.rule);
+    d.job.rule = xstrdup(rule);
+    struct store_job job = d.job;
+    rules_close_digest(rules, &d, NOW_MS, &quiet_ms, &job);
+    assert_int_equal(job.noise->count, 1);
+    assert_int_equal(job.noise->shadow, shadow);
+    struct hash_id key = job.noise->gates[0].key;
+    store_job_free(&job);
+    return key;
+}
+
+/* A digest that was opened by a shadow uses up nothing of what live messages have, whatever its rule is now.
+ */
+static void a_digest_stays_the_shadow_that_it_was(void **state)
+{
+    (void)state;
+    struct slice_block *limits = slice_add_block(f.slice, "limits", "", "test.conf", 1);
+    slice_add_setting(limits, "sms_per_day", SLICE_NUMBER, 1)->number = 100;
+    add_rule("live");
+    add(add_rule("shadow"), "mode", "shadow");
+    load();
+    struct hash_id live = key_of_digest("live", false), shadow = key_of_digest("shadow", true);
+    assert_memory_not_equal(&live, &shadow, sizeof live);
+    static const char *const names[] = {"live", "shadow", "gone"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct hash_id was_live = key_of_digest(names[i], false), was_shadow = key_of_digest(names[i], true);
+        assert_memory_equal(&was_live, &live, sizeof live);
+        assert_memory_equal(&was_shadow, &shadow, sizeof shadow);
+    }
+}
+
+int main(void)
+{
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(other_texts_are_not_the_same),
+        TEST(the_key_says_what_is_the_same),
+        TEST(where_the_key_fails_the_text_says_it),
+        TEST(whoever_opts_out_meanwhile_is_not_rung),
+        TEST(a_shadow_spends_no_budget_that_warns),
+        TEST(a_digest_stays_the_shadow_that_it_was),
+        TEST(names_of_budgets_are_cut_between_letters),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
