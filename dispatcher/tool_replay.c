@@ -194,6 +194,8 @@ static int open_reader(struct replaying *r, const struct words *w, const struct 
                        size_t count)
 {
     char why[512];
+    if (w->bridge && !slice_find(r->slice, "bridge", w->bridge))
+        return tool_fail("the configuration has no bridge \"%s\"", w->bridge);
     r->reader = journal_reader_new(bridge_of(w, r->slice), tool_number(w->since, INT64_MIN),
                                    tool_number(w->until, INT64_MAX));
     int rc = 0;

@@ -113,6 +113,7 @@ def test_replay_says_what_is_wrong(config, events, tmp_path):
             ([tmp_path / "gone"], 1, "gone cannot be read"),
             ([tmp_path], 1, "a directory without a journal"),
             (["--since", "1h"], 1, "the journal"),
+            (["--bridge", "mian", rows], 1, 'no bridge "mian"'),
             (["--config", tmp_path / "gone.conf", rows], 1, "gone.conf")):
         done = run("replay", "-c", conf, *words)
         assert done.returncode == code, (words, done.stdout, done.stderr)
