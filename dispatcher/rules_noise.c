@@ -93,12 +93,15 @@ static void drop_ended(struct rules *r, int64_t now_ms)
     r->warnings_count = kept;
 }
 
-void rules_noise_status(struct rules *r, struct store *store, cJSON *status)
+/* A status stays small: of very many rules it tells how many rows and messages it leaves out. */
+static void add_tallies(struct store *store, cJSON *status)
 {
     size_t count;
+    int64_t messages = 0;
     const struct store_tally *t = store_tallies(store, &count);
+    size_t shown = count < NOISE_ROWS_MAX ? count : NOISE_ROWS_MAX;
     cJSON *list = cJSON_AddArrayToObject(status, "noise");
-    for (size_t i = 0; i < count && cJSON_GetArraySize(list) < NOISE_ROWS_MAX; i++) {
+    for (size_t i = 0; i < shown; i++) {
         cJSON *o = cJSON_CreateObject();
         cJSON_AddStringToObject(o, "rule", t[i].rule);
         cJSON_AddStringToObject(o, "why", store_why_names[t[i].why]);
@@ -107,9 +110,19 @@ void rules_noise_status(struct rules *r, struct store *store, cJSON *status)
         cJSON_AddNumberToObject(o, "price", (double)t[i].price_micro / 1e6);
         cJSON_AddItemToArray(list, o);
     }
+    for (size_t i = shown; i < count; i++)
+        messages += t[i].jobs;
+    cJSON *left = cJSON_AddObjectToObject(status, "noise_left_out");
+    cJSON_AddNumberToObject(left, "rows", (double)(count - shown));
+    cJSON_AddNumberToObject(left, "messages", (double)messages);
+}
+
+void rules_noise_status(struct rules *r, struct store *store, cJSON *status)
+{
+    add_tallies(store, status);
     cJSON_AddStringToObject(status, "currency", prices_currency(r->prices));
     drop_ended(r, store_now_ms(store));
-    list = cJSON_AddArrayToObject(status, "budget_warnings");
+    cJSON *list = cJSON_AddArrayToObject(status, "budget_warnings");
     for (size_t i = 0; i < r->warnings_count; i++) {
         cJSON *o = cJSON_CreateObject();
         cJSON_AddStringToObject(o, "budget", r->warnings[i].name);

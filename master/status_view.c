@@ -253,7 +253,8 @@ static void print_noise(const struct page *p, const cJSON *status)
     snprintf(head, sizeof head, ">price %s", json_text(status, "currency"));
     struct table *t = TABLE("rule", "what became of them", ">messages", ">parts", head);
     const cJSON *list = json_member(status, "noise"), *one;
-    int left = cJSON_GetArraySize(list);
+    int left_out = (int)json_number(json_member(status, "noise_left_out"), "rows");
+    int left = cJSON_GetArraySize(list) + left_out;
     cJSON_ArrayForEach(one, list)
     {
         char price[32];
@@ -269,7 +270,8 @@ static void print_noise(const struct page *p, const cJSON *status)
     }
     print_section(p, "MESSAGES", t);
     if (left > 0)
-        fprintf(p->out, "%*sand %d more; --json has all\n", INDENT, "", left);
+        fprintf(p->out, "%*sand %d more; --json has %s\n", INDENT, "", left,
+                left_out ? "some of them, /metrics the sums" : "all");
 }
 
 /* ---- totals ---- */

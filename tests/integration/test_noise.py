@@ -584,3 +584,16 @@ def test_a_shadow_rule_does_everything_but_send(world):
     assert row["parts"] == 3 and row["price"] == pytest.approx(0.3)
     assert {job["reason"] for job in world.jobs("suppressed") if job["rule"] == "shadow"} == \
         {"shadow", "throttle: 3/h to one recipient"}
+
+
+def test_a_status_of_very_many_rules_says_what_it_leaves_out(world):
+    one = world.start("".join(rule(f"r{n}", 'mode = shadow throttle = "1/h"') for n in range(510)))
+    world.say(3)
+
+    def decided():
+        status = one.status()
+        return sum(row["messages"] for row in status["noise"]) + status["noise_left_out"]["messages"] == 3 * 510
+    until("all to be decided", decided)
+    status = one.status()
+    assert len(status["noise"]) == 1000 and status["noise_left_out"]["rows"] == 20
+    assert "  and 980 more; --json has some of them, /metrics the sums\n" in one.cli("status").stdout
