@@ -587,7 +587,7 @@ def test_a_shadow_rule_does_everything_but_send(world):
 
 
 def test_a_status_of_very_many_rules_says_what_it_leaves_out(world):
-    one = world.start("".join(rule(f"r{n}", 'mode = shadow throttle = "1/h"') for n in range(510)))
+    one = world.start("".join(rule(f"r{n}", 'mode = shadow throttle = "1/h"') for n in range(510)), more="limits { person_caps = off }\n")
     world.say(3)
 
     def decided():
