@@ -17,9 +17,13 @@ const struct conf_value *model_value(const struct conf *c, const struct conf_blo
                                      const struct directive *d)
 {
     const struct conf_value *given = model_given(b, d);
-    if (given)
-        return given;
-    const struct conf_value *initial = &c->defaults[b->def - conf_blocks][d - b->def->directives];
+    return given ? given : model_default(c, b->def, d);
+}
+
+const struct conf_value *model_default(const struct conf *c, const struct block_def *def,
+                                       const struct directive *d)
+{
+    const struct conf_value *initial = &c->defaults[def - conf_blocks][d - def->directives];
     return initial->directive ? initial : NULL;
 }
 

@@ -55,6 +55,9 @@ const struct conf_value *model_given(const struct conf_block *b, const struct di
 /* The value given, else the default; NULL if there is neither. */
 const struct conf_value *model_value(const struct conf *c, const struct conf_block *b,
                                      const struct directive *d);
+/* The default of a directive; NULL if it has none. */
+const struct conf_value *model_default(const struct conf *c, const struct block_def *def,
+                                       const struct directive *d);
 /* The block of kind DEF behind AFTER (NULL: the first), or NULL. */
 const struct conf_block *model_next(const struct conf *c, const struct block_def *def,
                                     const struct conf_block *after);

@@ -61,13 +61,20 @@ static const char *file_of(const struct conf_block *b)
     return file ? file->name : "";
 }
 
-static void add_block(struct slice *s, const struct conf *c, const struct conf_block *b, unsigned role)
+static void add_block(struct slice *s, const struct conf_block *b, unsigned role)
 {
     struct slice_block *to = slice_add_block(s, b->def->name, b->title, file_of(b), b->line);
-    for (size_t i = 0; i < b->def->count; i++) {
-        const struct directive *d = &b->def->directives[i];
-        const struct conf_value *v = d->roles & role ? model_value(c, b, d) : NULL;
-        if (v)
+    for (size_t i = 0; i < b->count; i++)
+        if (b->values[i].directive->roles & role)
+            add_setting(to, &b->values[i]);
+}
+
+static void add_defaults(struct slice *s, const struct conf *c, const struct block_def *def, unsigned role)
+{
+    struct slice_block *to = slice_add_defaults(s, def->name);
+    for (size_t i = 0; i < def->count; i++) {
+        const struct conf_value *v = model_default(c, def, &def->directives[i]);
+        if (v && def->directives[i].roles & role)
             add_setting(to, v);
     }
 }
@@ -76,11 +83,14 @@ static void add_block(struct slice *s, const struct conf *c, const struct conf_b
 static struct slice *cut(const struct conf *c, unsigned role, const char *bridge)
 {
     struct slice *s = slice_new();
+    for (size_t i = 0; i < conf_blocks_count; i++)
+        if (role_gets(&conf_blocks[i], role))
+            add_defaults(s, c, &conf_blocks[i], role);
     for (size_t i = 0; i < c->count; i++) {
         const struct conf_block *b = &c->blocks[i];
         bool other = bridge && strcmp(b->def->name, "bridge") == 0 && strcmp(b->title, bridge) != 0;
         if (!other && role_gets(b->def, role))
-            add_block(s, c, b, role);
+            add_block(s, b, role);
     }
     return s;
 }

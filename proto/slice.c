@@ -7,7 +7,12 @@
 
 #include "core/alloc.h"
 
-enum { SLICE_BLOCKS_MAX = 1000000, SLICE_SETTINGS_MAX = 1000, SLICE_LIST_MAX = 1000000 };
+enum {
+    SLICE_BLOCKS_MAX = 1000000,
+    SLICE_DEFAULTS_MAX = 1000,
+    SLICE_SETTINGS_MAX = 1000,
+    SLICE_LIST_MAX = 1000000
+};
 
 struct slice *slice_new(void)
 {
@@ -44,6 +49,11 @@ void slice_free(struct slice **s)
     for (size_t i = 0; i < (*s)->count; i++)
         block_clear(&(*s)->blocks[i]);
     free((*s)->blocks);
+    for (size_t i = 0; i < (*s)->defaults_count; i++) {
+        block_clear((*s)->defaults[i]);
+        free((*s)->defaults[i]);
+    }
+    free((*s)->defaults);
     free(*s);
     *s = NULL;
 }
@@ -58,16 +68,40 @@ static void *grow(void *list, size_t count, size_t size)
     return list;
 }
 
-struct slice_block *slice_add_block(struct slice *s, const char *type, const char *title, const char *file,
-                                    unsigned line)
+static void block_init(struct slice_block *b, const char *type, const char *title, const char *file,
+                       unsigned line)
 {
-    s->blocks = grow(s->blocks, s->count, sizeof *s->blocks);
-    struct slice_block *b = &s->blocks[s->count++];
     memset(b, 0, sizeof *b);
     b->type = xstrdup(type);
     b->title = xstrdup(title ? title : "");
     b->file = xstrdup(file ? file : "");
     b->line = line;
+}
+
+static const struct slice_block *defaults_of(const struct slice *s, const char *type)
+{
+    for (size_t i = 0; i < s->defaults_count; i++)
+        if (strcmp(s->defaults[i]->type, type) == 0)
+            return s->defaults[i];
+    return NULL;
+}
+
+struct slice_block *slice_add_defaults(struct slice *s, const char *type)
+{
+    s->defaults = grow(s->defaults, s->defaults_count, sizeof *s->defaults);
+    struct slice_block *b = xmalloc(sizeof *b);
+    block_init(b, type, "", "", 0);
+    s->defaults[s->defaults_count++] = b;
+    return b;
+}
+
+struct slice_block *slice_add_block(struct slice *s, const char *type, const char *title, const char *file,
+                                    unsigned line)
+{
+    s->blocks = grow(s->blocks, s->count, sizeof *s->blocks);
+    struct slice_block *b = &s->blocks[s->count++];
+    block_init(b, type, title, file, line);
+    b->defaults = defaults_of(s, type);
     return b;
 }
 
@@ -112,7 +146,7 @@ const struct slice_setting *slice_get(const struct slice_block *b, const char *n
     for (size_t i = 0; b && i < b->count; i++)
         if (b->settings[i].name[0] == name[0] && strcmp(b->settings[i].name, name) == 0)
             return b->settings[i].kind == SLICE_UNSET ? NULL : &b->settings[i];
-    return NULL;
+    return b && b->defaults ? slice_get(b->defaults, name) : NULL;
 }
 
 unsigned slice_line(const struct slice_setting *v, size_t index)
@@ -137,9 +171,8 @@ bool slice_flag(const struct slice_block *b, const char *name, bool otherwise)
     return slice_number(b, name, otherwise) != 0;
 }
 
-/* ---- msgpack: [[type, title, file, line, [[name, kind, text, number, per_ms, line, secret, [list],
- * [lines]]…]]…]
- * ---- */
+/* ---- msgpack: [[defaults…], [blocks…]], each block [type, title, file, line, [[name, kind, text, number,
+ * per_ms, line, secret, [list], [lines]]…]] ---- */
 
 static void pack_setting(struct msg_out *m, const struct slice_setting *v)
 {
@@ -159,20 +192,27 @@ static void pack_setting(struct msg_out *m, const struct slice_setting *v)
         msg_put_uint(m, v->lines[i]);
 }
 
+static void pack_block(struct msg_out *m, const struct slice_block *b)
+{
+    msg_put_array(m, 5);
+    msg_put_cstr(m, b->type);
+    msg_put_cstr(m, b->title);
+    msg_put_cstr(m, b->file);
+    msg_put_uint(m, b->line);
+    msg_put_array(m, b->count);
+    for (size_t i = 0; i < b->count; i++)
+        pack_setting(m, &b->settings[i]);
+}
+
 void slice_pack(struct msg_out *m, const struct slice *s)
 {
+    msg_put_array(m, 2);
+    msg_put_array(m, s->defaults_count);
+    for (size_t i = 0; i < s->defaults_count; i++)
+        pack_block(m, s->defaults[i]);
     msg_put_array(m, s->count);
-    for (size_t i = 0; i < s->count; i++) {
-        const struct slice_block *b = &s->blocks[i];
-        msg_put_array(m, 5);
-        msg_put_cstr(m, b->type);
-        msg_put_cstr(m, b->title);
-        msg_put_cstr(m, b->file);
-        msg_put_uint(m, b->line);
-        msg_put_array(m, b->count);
-        for (size_t j = 0; j < b->count; j++)
-            pack_setting(m, &b->settings[j]);
-    }
+    for (size_t i = 0; i < s->count; i++)
+        pack_block(m, &s->blocks[i]);
 }
 
 static char *get_word(struct msg_fields *f)
@@ -219,13 +259,19 @@ static bool unpack_setting(struct msg_fields *list, struct slice_block *b)
     return msg_end(&items) && unpack_lines(&f, v) && msg_end(&f);
 }
 
-static bool unpack_block(struct msg_fields *list, struct slice *s)
+static struct slice_block *add_one(struct slice *s, bool defaults, const char *type, const char *title,
+                                   const char *file, unsigned line)
+{
+    return defaults ? slice_add_defaults(s, type) : slice_add_block(s, type, title, file, line);
+}
+
+static bool unpack_block(struct msg_fields *list, struct slice *s, bool defaults)
 {
     struct msg_fields f = msg_get_array(list);
     char *type = get_word(&f);
     char *title = get_word(&f);
     char *file = get_word(&f);
-    struct slice_block *b = slice_add_block(s, type, title, file, (unsigned)msg_get_uint(&f));
+    struct slice_block *b = add_one(s, defaults, type, title, file, (unsigned)msg_get_uint(&f));
     free(type);
     free(title);
     free(file);
@@ -238,14 +284,20 @@ static bool unpack_block(struct msg_fields *list, struct slice *s)
     return msg_end(&f);
 }
 
-struct slice *slice_unpack(struct msg_fields *f)
+static bool unpack_blocks(struct msg_fields *f, struct slice *s, bool defaults)
 {
     struct msg_fields blocks = msg_get_array(f);
-    struct slice *s = slice_new();
-    bool good = !blocks.failed && blocks.left <= SLICE_BLOCKS_MAX;
+    bool good = !blocks.failed && blocks.left <= (defaults ? SLICE_DEFAULTS_MAX : SLICE_BLOCKS_MAX);
     while (good && blocks.left)
-        good = unpack_block(&blocks, s);
-    if (!good) {
+        good = unpack_block(&blocks, s, defaults);
+    return good;
+}
+
+struct slice *slice_unpack(struct msg_fields *f)
+{
+    struct msg_fields both = msg_get_array(f);
+    struct slice *s = slice_new();
+    if (!unpack_blocks(&both, s, true) || !unpack_blocks(&both, s, false) || !msg_end(&both)) {
         f->failed = true;
         slice_free(&s);
     }

@@ -44,11 +44,14 @@ struct slice_block {
     unsigned line;
     struct slice_setting *settings;
     size_t count;
+    const struct slice_block *defaults; /* of its type: what it does not say itself; NULL: none */
 };
 
 struct slice {
     struct slice_block *blocks;
     size_t count;
+    struct slice_block **defaults; /* one for a type that has them */
+    size_t defaults_count;
 };
 
 struct slice *slice_new(void);
@@ -56,6 +59,9 @@ void slice_free(struct slice **s);
 /* Appends; pointers to blocks and settings stay valid until the next append to the same list. */
 struct slice_block *slice_add_block(struct slice *s, const char *type, const char *title, const char *file,
                                     unsigned line);
+/* The block that holds what blocks of TYPE have when they do not say it: so ten thousand rules need not carry
+ * every default each. Before the first block of that type. Settings are added to it as to any other. */
+struct slice_block *slice_add_defaults(struct slice *s, const char *type);
 struct slice_setting *slice_add_setting(struct slice_block *b, const char *name, enum slice_kind kind,
                                         unsigned line);
 
@@ -66,7 +72,7 @@ const struct slice_block *slice_find(const struct slice *s, const char *type, co
 const struct slice_block *slice_next(const struct slice *s, const char *type,
                                      const struct slice_block *after);
 size_t slice_count(const struct slice *s, const char *type);
-/* NULL if the block has no such setting or it is unset. */
+/* The block's own setting or the default of its type; NULL if there is neither, or it is unset. */
 const struct slice_setting *slice_get(const struct slice_block *b, const char *name);
 /* Where text INDEX of a list starts. */
 unsigned slice_line(const struct slice_setting *v, size_t index);
