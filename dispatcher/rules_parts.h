@@ -59,13 +59,16 @@ struct rules {
     struct message own[WHY_COUNT]; /* the program's words for digests and summaries */
     struct budget_warning warnings[RULES_WARNINGS_MAX];
     size_t warnings_count;
-    struct expr_arena *arena; /* of one event */
-    bool cancels;             /* some enabled rule wants its jobs cancelled with the item */
+    struct expr_arena *arena;   /* of one event */
+    struct expr_arena *scratch; /* of one message, however many people an event has */
+    bool cancels;               /* some enabled rule wants its jobs cancelled with the item */
 };
 
 /* ---- rules.c ---- */
 /* NULL if there is none of that name. */
 struct rule *rules_find(struct rules *r, const char *name);
+
+/* ---- rules_match.c ---- */
 /* False where an item's name says nothing certain of its jobs: entries of a kvdb are named by their users,
  * and a name may come again after its deletion. TYPE may be NULL (unknown). */
 bool rules_item_identifies(const struct event_type *type);

@@ -57,13 +57,12 @@ static void set_event(struct world *w, const char *frame)
     "{\"channel\":\"thread\",\"type\":\"threadNewMessage\",\"timestamp\":1700000000000,\"data\":{"           \
     "\"id\":\"m1\",\"threadId\":\"t1\",\"contextId\":\"c1\",\"author\":\"alice\"}}"
 
-static void begin(struct world *w)
+static void begin_with(struct world *w, const char *people)
 {
-    static const char people[] = "user_id,number\nalice,+48500500001\nbob,+48500500002\n";
     memset(w, 0, sizeof *w);
     strcpy(w->path, "/tmp/bridgebell-people-XXXXXX");
     int fd = mkstemp(w->path);
-    assert_int_equal(write(fd, people, sizeof people - 1), sizeof people - 1);
+    assert_int_equal(write(fd, people, strlen(people)), strlen(people));
     close(fd);
     w->slice = slice_new();
     slice_add_block(w->slice, "provider", "first", "a.conf", 1);
@@ -72,6 +71,11 @@ static void begin(struct world *w)
     buf_init(&w->packed, 0);
     msg_in_init(&w->in);
     set_event(w, MESSAGE);
+}
+
+static void begin(struct world *w)
+{
+    begin_with(w, "user_id,number\nalice,+48500500001\nbob,+48500500002\n");
 }
 
 static void load(struct world *w)
@@ -293,6 +297,40 @@ static void the_interest_keeps_members_current(void **state)
     end(&w);
 }
 
+/* What one message needs is gone before the next: thousands of people are no reason for a "?". */
+static void a_crowd_gets_whole_messages(void **state)
+{
+    enum { PEOPLE = 3000 };
+    struct world w;
+    struct buf people, frame;
+    (void)state;
+    buf_init(&people, 0);
+    buf_init(&frame, 0);
+    buf_adds(&people, "user_id,number,zone,tags\n");
+    for (int i = 0; i < PEOPLE; i++)
+        buf_addf(&people, "p%d,+4850050%04d,%s,all\n", i, i, i % 2 ? "Europe/Warsaw" : "America/Havana");
+    buf_adds(&frame, "{\"channel\":\"thread\",\"type\":\"threadNewMessage\",\"timestamp\":1700000000000,"
+                     "\"data\":{\"id\":\"m1\",\"threadId\":\"t1\",\"publicMeta\":\"");
+    for (int i = 0; i < 2000; i++)
+        buf_adds(&frame, "\\u0105 ");
+    buf_adds(&frame, "\"}}");
+    begin_with(&w, buf_cstr(&people));
+    set_event(&w, buf_cstr(&frame));
+    add_rule(&w, "r", "true", "tagged('all')");
+    struct slice_block *b = (struct slice_block *)slice_find(w.slice, "rule", "r");
+    struct slice_setting *message = (struct slice_setting *)slice_get(b, "message");
+    free(message->text);
+    message->text = xstrdup("{{ date(time) }} {{ data.publicMeta }}");
+    load(&w);
+    match(&w);
+    assert_int_equal(w.jobs.count, PEOPLE);
+    for (size_t i = 0; i < w.jobs.count; i++)
+        assert_null(strchr(w.jobs.list[i].text, '?'));
+    end(&w);
+    buf_free(&people);
+    buf_free(&frame);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +339,7 @@ int main(void)
         cmocka_unit_test(a_parent_without_anybody_ends),
         cmocka_unit_test(without_a_listener_to_ask_nobody_waits),
         cmocka_unit_test(the_interest_keeps_members_current),
+        cmocka_unit_test(a_crowd_gets_whole_messages),
     };
     if (sodium_init() < 0)
         return 1;
