@@ -34,6 +34,49 @@ static const char *const provider_words[] = {"smsapi", "log", NULL};
 static const char *const format_words[] = {"logfmt", "json", NULL};
 static const char *const level_words[] = {"debug", "info", "warn", "error", NULL};
 
+/* Rows that several kinds of block have. */
+#define QUIET_ROWS                                                                                           \
+    {"quiet_action",                                                                                         \
+     CONF_WORD,                                                                                              \
+     0,                                                                                                      \
+     D,                                                                                                      \
+     0,                                                                                                      \
+     0,                                                                                                      \
+     "hold",                                                                                                 \
+     quiet_words,                                                                                            \
+     "What becomes of messages in quiet hours: `hold` makes them one summary at the end, `drop` suppresses " \
+     "them, `pass` lets them ring.",                                                                         \
+     "drop"},                                                                                                \
+    {                                                                                                        \
+        "quiet_pass", CONF_WORD, 0, D, 0, 0, "critical", pass_words,                                         \
+            "Rules of this priority or a higher one ring in quiet hours all the same.", "none"               \
+    }
+#define BUDGET_ROWS(whose, sms_day, sms_month, money_day, money_month)                                       \
+    {"sms_per_day",                                                                                          \
+     CONF_NUMBER,                                                                                            \
+     0,                                                                                                      \
+     D,                                                                                                      \
+     1,                                                                                                      \
+     100000000,                                                                                              \
+     NULL,                                                                                                   \
+     NULL,                                                                                                   \
+     "Budget of " whose ": messages on one day of `zone`.",                                                  \
+     sms_day},                                                                                               \
+        {"sms_per_month", CONF_NUMBER, 0, D, 1, 100000000, NULL, NULL, "The same for a month.", sms_month},  \
+        {"money_per_day",                                                                                    \
+         CONF_MONEY,                                                                                         \
+         0,                                                                                                  \
+         D,                                                                                                  \
+         1,                                                                                                  \
+         0,                                                                                                  \
+         NULL,                                                                                               \
+         NULL,                                                                                               \
+         "Budget of " whose ": price of the messages of one day, by the block `prices`.",                    \
+         money_day},                                                                                         \
+    {                                                                                                        \
+        "money_per_month", CONF_MONEY, 0, D, 1, 0, NULL, NULL, "The same for a month.", money_month          \
+    }
+
 /* Columns: name, kind, flags, roles, min, max, default, words, help, example. */
 static const struct directive top_directives[] = {
     {"runtime_dir", CONF_PATH, CONF_FIXED | ENV, CONF_EVERYONE, 0, 0, "\"/run/bridgebell\"", NULL,
@@ -114,21 +157,11 @@ static const struct directive recipients_directives[] = {
     {"quiet_hours", CONF_TEXTS, 0, D, 1, 100, NULL, NULL,
      "Times in which these people get no messages: days, hours or both.",
      "{ \"mon-fri 22:00-07:00\", \"sat-sun\" }"},
-    {"quiet_action", CONF_WORD, 0, D, 0, 0, "hold", quiet_words,
-     "What becomes of messages in quiet hours: `hold` makes them one summary at the end, `drop` suppresses "
-     "them, `pass` lets them ring.",
-     "drop"},
-    {"quiet_pass", CONF_WORD, 0, D, 0, 0, "critical", pass_words,
-     "Rules of this priority or a higher one ring in quiet hours all the same.", "none"},
+    QUIET_ROWS,
     {"throttle", CONF_RATES, CONF_OFF, D, 1, 1000000, "off", NULL,
      "Most messages to each of these people from all rules; what is beyond is suppressed.",
      "\"5/15min, 30/d\""},
-    {"sms_per_day", CONF_NUMBER, 0, D, 1, 100000000, NULL, NULL,
-     "Budget of each of these people: messages on one day.", "20"},
-    {"sms_per_month", CONF_NUMBER, 0, D, 1, 100000000, NULL, NULL, "The same for a month.", "200"},
-    {"money_per_day", CONF_MONEY, 0, D, 1, 0, NULL, NULL,
-     "Budget of each of these people: price of a day's messages.", "\"2.00\""},
-    {"money_per_month", CONF_MONEY, 0, D, 1, 0, NULL, NULL, "The same for a month.", "\"20.00\""},
+    BUDGET_ROWS("each of these people", "20", "200", "\"2.00\"", "\"20.00\""),
 };
 
 static const struct directive directory_directives[] = {
@@ -157,12 +190,7 @@ static const struct directive prices_directives[] = {
 static const struct directive limits_directives[] = {
     {"person_caps", CONF_RATE, CONF_OFF, D, 1, 1000000, "\"120/h\"", NULL,
      "Most messages to one person, whatever the rules; rules with `caps = off` do not count.", "\"60/h\""},
-    {"sms_per_day", CONF_NUMBER, 0, D, 1, 100000000, NULL, NULL,
-     "Budget of the whole installation: messages on one day of `zone`.", "1000"},
-    {"sms_per_month", CONF_NUMBER, 0, D, 1, 100000000, NULL, NULL, "The same for a month.", "10000"},
-    {"money_per_day", CONF_MONEY, 0, D, 1, 0, NULL, NULL,
-     "Budget of the whole installation: price of a day's messages.", "\"100.00\""},
-    {"money_per_month", CONF_MONEY, 0, D, 1, 0, NULL, NULL, "The same for a month.", "\"1000.00\""},
+    BUDGET_ROWS("the whole installation", "1000", "10000", "\"100.00\"", "\"1000.00\""),
     {"warn_at", CONF_NUMBER, 0, D, 1, 100, "75", NULL,
      "Percentage of any budget from which on an alarm warns.", "80"},
     {"digest_at", CONF_NUMBER, 0, D, 1, 100, "90", NULL,
@@ -222,24 +250,14 @@ static const struct directive rule_directives[] = {
      "{ \"mon-fri 22:00-07:00\", \"sat-sun\" }"},
     {"quiet_zone", CONF_TEXT, 0, D, 1, 64, NULL, NULL,
      "Time zone of `quiet_hours`. Without it that of each person.", "\"Europe/Warsaw\""},
-    {"quiet_action", CONF_WORD, 0, D, 0, 0, "hold", quiet_words,
-     "What becomes of messages in quiet hours: `hold` makes them one summary at the end, `drop` suppresses "
-     "them, `pass` lets them ring.",
-     "drop"},
-    {"quiet_pass", CONF_WORD, 0, D, 0, 0, "critical", pass_words,
-     "Rules of this priority or a higher one ring in quiet hours all the same.", "none"},
+    QUIET_ROWS,
     {"storm", CONF_RATE, CONF_OFF, D, 1, 1000000, "off", NULL,
      "Beyond this rate a person gets one message \"and N more\" instead of the rest.", "\"10/min\""},
     {"storm_message", CONF_TEMPLATE, 0, D, 1, 10 * KIB, NULL, NULL,
      "Text of that message; sees what `digest_message` sees.", "\"and {{ count }} more from {{ rule }}\""},
     {"rule_caps", CONF_RATE, CONF_OFF, D, 1, 1000000, "\"600/h\"", NULL,
      "Most messages of the rule in all; off where `caps` is.", "\"100/h\""},
-    {"sms_per_day", CONF_NUMBER, 0, D, 1, 100000000, NULL, NULL,
-     "Budget of the rule: messages on one day of `zone`.", "200"},
-    {"sms_per_month", CONF_NUMBER, 0, D, 1, 100000000, NULL, NULL, "The same for a month.", "2000"},
-    {"money_per_day", CONF_MONEY, 0, D, 1, 0, NULL, NULL,
-     "Budget of the rule: price of the messages of one day, by the block `prices`.", "\"20.00\""},
-    {"money_per_month", CONF_MONEY, 0, D, 1, 0, NULL, NULL, "The same for a month.", "\"200.00\""},
+    BUDGET_ROWS("the rule", "200", "2000", "\"20.00\"", "\"200.00\""),
     {"from", CONF_SENDER_NAME, 0, D, 1, 16, NULL, NULL,
      "Sender name that the phone shows. Without it the provider block's.", "\"MyCompany\""},
     {"provider", CONF_NAME, 0, D, 1, 64, NULL, NULL,
