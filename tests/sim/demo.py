@@ -86,12 +86,14 @@ provider "smsapi" {{
     url        = "{self.provider}"
     token_file = "{self.dir}/provider.token"
     retry_min  = 2s
+    attempts_per_number = off   # a simulated phone may ring more often than ten times a minute
 }}
 recipients "oncall" {{ to = {{ "+48500500500" }} }}
 rule "demo" {{
     when    = "channel == 'thread' && type == 'threadNewMessage' && data.threadId == '{THREAD}'"
     to      = {{ oncall }}
     message = "{{{{ author }}}} wrote: {{{{ data.publicMeta.text }}}}"
+    caps    = off               # and more often than sixty times an hour
 }}
 dispatcher {{ store = "sqlite:{self.dir}/queue.db"  min_free = 1MiB }}
 sender     {{ processes = 2 }}
@@ -124,6 +126,7 @@ metrics    {{ listen = "127.0.0.1:{free_port()}" }}
                    self.dir / "provider.port", "--print", show=True)
         self.bridge = f"http://127.0.0.1:{self.port_of('bridge')}"
         self.provider = f"http://127.0.0.1:{self.port_of('provider')}"
+        post(f"{self.provider}/_sim/config", {"attempts_max": 0})
         self.write_config()
         self.start("bridgebell", self.bin / "bridgebell", "run", "-c", self.config)
         status = self.wait_subscribed()
@@ -140,6 +143,10 @@ metrics    {{ listen = "127.0.0.1:{free_port()}" }}
                                the provider is down for 15 s: texts wait, then ring
   curl -d '{{}}' {self.bridge}/_sim/drop
                                the Bridge cuts the connection: what is missed is fetched
+  {command} silence add "author == 'bob'" --for 1m {conf}
+                               bob is not heard for a minute
+  {command} replay --since 5m --texts {conf}
+                               what the rules make of the last five minutes, whatever was silenced
   {command} status {conf}
   {command} queue ls {conf}
   {command} send {conf} --to +48500500501 --message "hello"
