@@ -34,7 +34,9 @@ static bool is_bare(const struct directive *d, const char *text)
     case CONF_LISTEN:
         return !strpbrk(text, "/:");
     case CONF_RECIPIENTS:
-        return text[0] != '+';
+        /* A name; numbers and expressions are quoted. */
+        return text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")] ==
+               '\0';
     default:
         return false;
     }

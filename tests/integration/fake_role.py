@@ -113,12 +113,17 @@ class Role:
         self.note("leaves", code=code)
         os._exit(code)
 
-    def settings(self, blocks):
-        return {f"{kind} {title}".strip(): {s[0]: s[2] if s[1] == 1 else s[3] for s in settings}
+    def settings(self, slice):
+        """By block; what a block does not say itself is among the defaults of its kind."""
+        def values(settings):
+            return {s[0]: s[2] if s[1] == 1 else s[3] for s in settings}
+        defaults, blocks = slice
+        defaults = {kind: values(settings) for kind, _title, _file, _line, settings in defaults}
+        return {f"{kind} {title}".strip(): {**defaults.get(kind, {}), **values(settings)}
                 for kind, title, _file, _line, settings in blocks}
 
     def begin(self, fields):
-        self.instance, validate_only, has_door, blocks = fields
+        self.instance, validate_only, has_door, slice = fields
         do = self.orders()
         if validate_only:
             faults = do.get("validate", [])
@@ -128,7 +133,7 @@ class Role:
                 os.kill(os.getpid(), signal.SIGKILL)
             self.tell(FAULTS, faults)
             self.leave(78 if faults else 0)
-        self.note("starts", settings=self.settings(blocks), door=has_door, environment=dict(os.environ), uid=os.getuid(),
+        self.note("starts", settings=self.settings(slice), door=has_door, environment=dict(os.environ), uid=os.getuid(),
                   groups=os.getgroups(), fds=sorted(int(fd) for fd in os.listdir("/proc/self/fd"))[:-1],
                   umask=open("/proc/self/status").read().split("Umask:")[1].split()[0],
                   blocked=open("/proc/self/status").read().split("SigBlk:")[1].split()[0])
