@@ -265,7 +265,8 @@ static void on_stored(struct store_unit *unit, enum store_status status)
 
 /* While a bridge has no mark at all, the first events that are kept bring one: from a little before them.
  * Else whoever is killed before the listener's own mark is on disk would start for the first time once more,
- * and not miss what came meanwhile. */
+ * and not miss what came meanwhile. Only for a batch with nothing before it: the mark of a later one could
+ * pass events that are not on disk. */
 static int64_t first_mark_ms(const struct intake *in, const struct batch *b)
 {
     enum { SAFETY_MS = 1000 };
@@ -284,7 +285,7 @@ static void submit(struct intake *in, struct batch *b)
     /* A mark may be written only when everything before it is; that is so for what settle_session passed, and
      * for a batch with nothing before it, whose events are in the same transaction. */
     int64_t mark = s->first == b ? b->mark_ms : s->done_mark_ms;
-    if (mark < 0)
+    if (mark < 0 && s->first == b)
         mark = first_mark_ms(in, b);
     b->intake.mark_ms = mark > s->written_mark_ms ? mark : -1;
     if (b->intake.count == 0 && b->intake.mark_ms < 0) {

@@ -8,6 +8,7 @@
 #include "core/buf.h"
 #include "core/log.h"
 #include "dispatcher/expr/expr.h"
+#include "dispatcher/rules.h"
 #include "dispatcher/tool_parts.h"
 #include "proto/event.h"
 
@@ -37,25 +38,6 @@ static int read_all(const char *path, struct buf *out)
     return rc;
 }
 
-static struct expr_value text_value(struct msg_str s)
-{
-    return s.data ? expr_string(s.data, s.len) : expr_null();
-}
-
-static void fill_values(struct tool_event *t, const struct event *e)
-{
-    t->values[EXPR_SLOT_CHANNEL] = text_value(e->channel);
-    t->values[EXPR_SLOT_TYPE] = text_value(e->type);
-    t->values[EXPR_SLOT_DATA] = expr_value_from_msgpack(e->data);
-    t->values[EXPR_SLOT_TIME] = expr_timestamp_ms(e->timestamp_ms);
-    t->values[EXPR_SLOT_BRIDGE] = text_value(e->bridge);
-    t->values[EXPR_SLOT_CONTEXT] = text_value(e->context);
-    t->values[EXPR_SLOT_CONTAINER] = text_value(e->container);
-    t->values[EXPR_SLOT_ITEM] = text_value(e->item);
-    t->values[EXPR_SLOT_AUTHOR] = text_value(e->author);
-    t->values[EXPR_SLOT_RECOVERED] = expr_bool(e->recovered);
-}
-
 static int load_event(struct tool_event *t, const char *path, const char *bridge)
 {
     struct buf text;
@@ -67,7 +49,7 @@ static int load_event(struct tool_event *t, const char *path, const char *bridge
         rc = event_normalise(bridge, text.data ? text.data : "", text.len, 0, 0, &t->packed, &why);
     buf_free(&text);
     if (rc == 0 && event_unpack(&t->in, t->packed.data, t->packed.len, &e) == 0) {
-        fill_values(t, &e);
+        rules_values(&e, t->values);
         return 0;
     }
     fprintf(

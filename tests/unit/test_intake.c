@@ -317,6 +317,22 @@ static void the_first_events_bring_a_mark_if_nobody_has_one(void **state)
     assert_int_equal(store_mark_ms(f.store, "main"), mark_ms + 5000);
 }
 
+/* What is on its way behind the first events says nothing of these: its time would pass them if they failed.
+ */
+static void later_events_bring_no_first_mark(void **state)
+{
+    (void)state;
+    const char *first[] = {MESSAGE("m1")};
+    const char *later[] = {
+        "{\"channel\":\"thread\",\"type\":\"threadNewMessage\",\"timestamp\":1700000060000,"
+        "\"data\":{\"id\":\"m2\",\"threadId\":\"t1\"}}"};
+    send_batch(1, -1, first, 1);
+    send_batch(2, -1, later, 1);
+    assert_true(wait_acked(2));
+    assert_int_equal(jobs_in(JOB_QUEUED), 2);
+    assert_true(store_mark_ms(f.store, "main") < 1700000000000);
+}
+
 static bool is_confirmed(void)
 {
     return intake_interest_confirmed(intake);
@@ -346,6 +362,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_mark_is_given_back_at_the_next_hello, setup, teardown),
         cmocka_unit_test_setup_teardown(the_first_batch_brings_its_own_mark, setup, teardown),
         cmocka_unit_test_setup_teardown(the_first_events_bring_a_mark_if_nobody_has_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(later_events_bring_no_first_mark, setup, teardown),
         cmocka_unit_test_setup_teardown(interest_is_confirmed_by_its_number, setup, teardown),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
