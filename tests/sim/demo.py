@@ -153,8 +153,7 @@ metrics    {{ listen = "127.0.0.1:{free_port()}" }}
 Ctrl-C ends the demo.
 """, flush=True)
 
-    def traffic(self):
-        noise = random.random() < 0.4
+    def traffic(self, noise):
         text = random.choice(SAYINGS)
         author = random.choice(["alice", "bob"])
         try:
@@ -182,7 +181,7 @@ Ctrl-C ends the demo.
         end = time.monotonic() + seconds if seconds else float("inf")
         turn = 0
         while time.monotonic() < end:
-            self.traffic()
+            self.traffic(noise=turn > 0 and random.random() < 0.4)   # a visitor hears a phone at once
             turn += 1
             if turn % 5 == 0:
                 self.queue_line()
