@@ -46,9 +46,9 @@ static void reply(struct evhttp_request *r, int status, const char *phrase, cons
 
 static void reply_text(struct evhttp_request *r, int status, const char *phrase, const char *text)
 {
-    char line[256];
-    int len = snprintf(line, sizeof line, "%s\n", text);
-    reply(r, status, phrase, "text/plain; charset=utf-8", line, (size_t)len);
+    char *line = xasprintf("%s\n", text);
+    reply(r, status, phrase, "text/plain; charset=utf-8", line, strlen(line));
+    free(line);
 }
 
 static void on_metrics(struct door *d, struct evhttp_request *r)
