@@ -7,9 +7,11 @@
 
 #include <arpa/inet.h>
 #include <cmocka.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -100,10 +102,87 @@ static void a_reason_is_told_whole_and_no_byte_more(void **state)
     door_free(&d);
 }
 
+static size_t open_descriptors(void)
+{
+    size_t count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    assert_non_null(dir);
+    while (readdir(dir))
+        count++;
+    closedir(dir);
+    return count;
+}
+
+static void limit_descriptors(rlim_t most)
+{
+    struct rlimit limit;
+    assert_return_code(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = most;
+    assert_return_code(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static void idle_visitors_leave_descriptors_to_others(void **state)
+{
+    (void)state;
+    enum { CROWD = 100, PLACES = 30 };
+    static int crowd[CROWD];
+    char answer[ANSWER_MAX];
+    struct door *d = open_door();
+    turn();
+    for (size_t i = 0; i < CROWD; i++)
+        crowd[i] = visit();
+    int last = visit();
+    ask(last, "/healthz");
+    size_t before = open_descriptors();
+    limit_descriptors(before + PLACES + DOOR_SPARE_FDS);
+    for (int i = 0; i < 20; i++)
+        turn();
+    assert_in_range(open_descriptors(), before + PLACES - 5, before + PLACES + 5);
+    for (size_t i = 0; i < CROWD; i++)
+        close(crowd[i]);
+    assert_string_equal(hear(last, answer), "ok\n");
+    limit_descriptors(1024);
+    door_free(&d);
+}
+
+static int count_reading(const struct event_base *base, const struct event *e, void *count)
+{
+    (void)base;
+    *(size_t *)count += (event_get_events(e) & EV_READ) != 0;
+    return 0;
+}
+
+/* Events of the loop that wait for a descriptor to be readable. */
+static size_t reading(void)
+{
+    size_t count = 0;
+    event_base_foreach_event(loop_base(), count_reading, &count);
+    return count;
+}
+
+static void without_descriptors_the_door_does_not_spin(void **state)
+{
+    (void)state;
+    char answer[ANSWER_MAX];
+    struct door *d = open_door();
+    turn();
+    size_t before = reading();
+    int fd = visit();
+    ask(fd, "/healthz");
+    limit_descriptors((rlim_t)fd + 1);
+    event_base_loop(loop_base(), EVLOOP_NONBLOCK);
+    assert_int_equal(reading(), before - 1);
+    limit_descriptors(1024);
+    assert_string_equal(hear(fd, answer), "ok\n");
+    door_free(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reason_is_told_whole_and_no_byte_more),
+        cmocka_unit_test(idle_visitors_leave_descriptors_to_others),
+        cmocka_unit_test(without_descriptors_the_door_does_not_spin),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     loop_free();
