@@ -13,7 +13,6 @@
 #define DISPATCHER_CALENDAR_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "dispatcher/expr/zone.h"

@@ -1,4 +1,3 @@
-#include <stdlib.h>
 
 #include "core/clock.h"
 #include "dispatcher/intake_private.h"

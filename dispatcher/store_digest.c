@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "core/buf.h"
 #include "core/log.h"
 #include "dispatcher/expr/text.h"
 #include "dispatcher/store_parts.h"

@@ -1,10 +1,8 @@
 #include "dispatcher/tool.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "core/alloc.h"
 #include "core/buf.h"
 #include "core/log.h"
 #include "dispatcher/expr/expr.h"

@@ -1,8 +1,8 @@
 /* `bridgebell check`: everything that is wrong with a configuration, found without running it. */
-#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "conf/conf.h"
 #include "core/alloc.h"

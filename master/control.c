@@ -5,7 +5,6 @@
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>

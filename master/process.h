@@ -8,7 +8,6 @@
 #ifndef MASTER_PROCESS_H
 #define MASTER_PROCESS_H
 
-#include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <sys/types.h>
 

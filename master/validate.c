@@ -1,7 +1,6 @@
 #include "master/validate.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -10,7 +9,6 @@
 #include "core/loop.h"
 #include "master/childenv.h"
 #include "master/crew.h"
-#include "proto/role.h"
 
 enum { PARALLEL_MAX = 8, KILLS_MAX = 3 };
 

@@ -10,7 +10,6 @@
 #define PROTO_ZSOCK_H
 
 #include <stddef.h>
-#include <stdint.h>
 
 enum zsock_kind { ZSOCK_DEALER, ZSOCK_ROUTER, ZSOCK_PUB };
 
