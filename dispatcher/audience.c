@@ -154,7 +154,7 @@ static void set_clear(struct recipient_set *s, size_t count)
         memset(s->slots, 0, s->size * sizeof *s->slots);
 }
 
-void recipient_list_clear(struct recipient_list *l)
+static void recipient_list_clear(struct recipient_list *l)
 {
     set_clear(&l->numbers, l->list == l->own ? l->count : 0);
     set_clear(&l->keys, l->missing_count);

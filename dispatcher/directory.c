@@ -245,11 +245,6 @@ void directory_tagged(const struct directory *d, const char *tag, size_t len,
         people_tagged(d->people, tag, len, fn, arg);
 }
 
-size_t directory_count(const struct directory *d)
-{
-    return d ? people_count(d->people) : 0;
-}
-
 /* ---- telling ---- */
 
 void directory_status(const struct directory *d, cJSON *status)

@@ -122,11 +122,6 @@ void ws_close(struct ws *w, int code)
         w->phase = CLOSING;
 }
 
-bool ws_flushed(const struct ws *w)
-{
-    return w->out.len == 0;
-}
-
 /* ---- what comes ---- */
 
 static void on_message(void *arg, const char *data, size_t len)

@@ -417,14 +417,6 @@ int link_server_send(struct link_server *s, struct link_peer *peer, const struct
     return rc;
 }
 
-void link_server_each(struct link_server *s, void (*fn)(void *arg, struct link_peer *peer), void *arg)
-{
-    for (struct server_peer *p = s->peers, *next; p; p = next) {
-        next = p->next;
-        fn(arg, &p->peer);
-    }
-}
-
 void link_server_free(struct link_server **p)
 {
     struct link_server *s = *p;

@@ -122,7 +122,7 @@ void lifeline_send(struct lifeline *l, const struct msg_out *m)
     bufferevent_write(l->bev, m->buf.data, len);
 }
 
-size_t lifeline_pending(const struct lifeline *l)
+static size_t lifeline_pending(const struct lifeline *l)
 {
     return evbuffer_get_length(bufferevent_get_output(l->bev));
 }
@@ -152,11 +152,6 @@ static struct {
     struct loop_timer *limit;
     struct event *on_term;
 } child;
-
-const char *role_process(void)
-{
-    return child.process;
-}
 
 bool role_leaving(void)
 {

@@ -158,11 +158,6 @@ int zsock_connect(struct zsock *z, const char *endpoint)
     return rc;
 }
 
-int zsock_disconnect(struct zsock *z, const char *endpoint)
-{
-    return zmq_disconnect(z->socket, endpoint);
-}
-
 int zsock_send(struct zsock *z, const struct zsock_peer *peer, const void *data, size_t len)
 {
     int rc = 0;

@@ -105,8 +105,6 @@ void expr_map_at(struct expr_value map, size_t index, struct expr_value *key, st
 struct expr_value expr_member_at(struct expr_value value, size_t index);
 /* Finds a string key in an EXPR_MAP; false when it is not there. */
 bool expr_map_find(struct expr_value map, const char *key, size_t length, struct expr_value *value);
-/* CEL's `==`: 1 equal, 0 different, -1 not decided (nested deeper than EXPR_DEPTH_LIMIT). */
-int expr_value_equal(struct expr_value left, struct expr_value right);
 /* The name of a type as CEL writes it: "int", "null_type", "google.protobuf.Timestamp"; "error" for
  * EXPR_ERROR. */
 const char *expr_type_name(enum expr_type type);

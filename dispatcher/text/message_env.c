@@ -176,17 +176,6 @@ static const char *const variables[MESSAGE_SLOTS] = {
     [MESSAGE_SLOT_UNTIL] = "until",      [MESSAGE_SLOT_TEXTS] = "texts",
 };
 
-const struct expr_function *message_functions(size_t *count)
-{
-    *count = sizeof functions / sizeof functions[0];
-    return functions;
-}
-
-const char *const *message_variables(void)
-{
-    return variables;
-}
-
 const struct expr_env *message_env(void)
 {
     static const struct expr_env env = {.variables = variables,
