@@ -379,7 +379,8 @@ static void setup_signals(void)
     signal(SIGQUIT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     child.on_term = evsignal_new(loop_base(), SIGTERM, on_term, NULL);
-    event_add(child.on_term, NULL);
+    if (!child.on_term || event_add(child.on_term, NULL))
+        panic("libevent takes no signal");
 }
 
 static void cleanup(void)

@@ -11,7 +11,7 @@
 
 #include <stddef.h>
 
-enum zsock_kind { ZSOCK_DEALER, ZSOCK_ROUTER, ZSOCK_PUB };
+enum zsock_kind { ZSOCK_DEALER, ZSOCK_ROUTER };
 
 enum { ZSOCK_PEER_BYTES = 16 };
 /* Name of a peer at a ROUTER: random, made anew by each DEALER. */
