@@ -371,11 +371,16 @@ static struct expr_value call_tagged(void *context, const struct expr_value *arg
     return t.count == t.size ? expr_list(t.items, t.count) : expr_failure("out of memory");
 }
 
+#define USER_IDS                                                                                             \
+    {                                                                                                        \
+        .types = EXPR_SET(EXPR_LIST), .elements = EXPR_TEXT                                                  \
+    }
+
 static const struct expr_function functions[] = {
-    {"member", 1, 1, call_member, NULL},
-    {"members", 0, 0, call_members, NULL},
-    {"others", 0, 0, call_others, NULL},
-    {"tagged", 1, 1, call_tagged, NULL},
+    {"member", 1, 1, call_member, NULL, {EXPR_TEXT}, {.types = EXPR_TEXT}},
+    {"members", 0, 0, call_members, NULL, {0}, USER_IDS},
+    {"others", 0, 0, call_others, NULL, {0}, USER_IDS},
+    {"tagged", 1, 1, call_tagged, NULL, {EXPR_TEXT}, USER_IDS},
 };
 
 const struct expr_env *audience_env(void)

@@ -33,7 +33,7 @@ static void load_when(struct rule *rule, struct faults *faults)
     struct expr_error error;
     if (!s)
         return;
-    rule->when = expr_compile(s->text, strlen(s->text), expr_event_env(), &error);
+    rule->when = expr_compile_for(s->text, strlen(s->text), expr_event_env(), &expr_condition, &error);
     if (rule->when)
         rule->needs = expr_analyse(rule->when);
     else
