@@ -201,6 +201,11 @@ void rules_use_members(struct rules *r, struct members *members)
     r->members = members;
 }
 
+void rules_keep_people(struct rules *r)
+{
+    directory_keep(r->directory);
+}
+
 void rules_refresh(struct rules *r)
 {
     if (directory_refresh(r->directory))
