@@ -315,6 +315,7 @@ static int load_leased(struct store *s)
     s->leased = jobs.list;
     s->leased_count = jobs.count;
     s->attempts = store_attempts_load(&s->db, &s->attempts_count);
+    store_digests_reclaim(&s->db);
     return db_commit(&s->db);
 }
 

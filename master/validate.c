@@ -30,6 +30,7 @@ struct validation {
     struct check *checks;
     size_t count, started, running;
     struct loop_timer *limit, *finish;
+    bool starting;
     bool is_late;
 };
 
@@ -101,6 +102,8 @@ static void start_one(struct check *check)
 {
     struct validation *v = check->owner;
     struct slice *slice = crew_slice(v->conf, check->kind, check->name, 'a');
+    if (v->starting)
+        crew_mark_starting(slice);
     struct process_order order = {.kind = check->kind,
                                   .instance = check->name,
                                   .slice = slice,
@@ -185,14 +188,26 @@ static struct validation *begin(struct validation *v)
     return v;
 }
 
-struct validation *validation_start(const struct conf *conf, validation_done_fn *done, void *arg)
+static struct validation *start_all(const struct conf *conf, bool starting, validation_done_fn *done,
+                                    void *arg)
 {
     struct validation *v = validation_new(conf, done, arg);
+    v->starting = starting;
     if (conf_count(conf, "provider") > 0)
         add_check(v, PROCESS_SENDER, "1");
     for (size_t i = 0; i < conf_count(conf, "bridge"); i++)
         add_check(v, PROCESS_LISTENER, conf_title(conf, "bridge", i));
     return begin(v);
+}
+
+struct validation *validation_start(const struct conf *conf, validation_done_fn *done, void *arg)
+{
+    return start_all(conf, false, done, arg);
+}
+
+struct validation *validation_start_to_run(const struct conf *conf, validation_done_fn *done, void *arg)
+{
+    return start_all(conf, true, done, arg);
 }
 
 struct validation *validation_start_rules(const struct conf *draft, validation_done_fn *done, void *arg)

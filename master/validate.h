@@ -16,6 +16,8 @@ typedef void validation_done_fn(void *arg, const struct faults *faults);
 
 /* CONF must live until DONE or validation_cancel. */
 struct validation *validation_start(const struct conf *conf, validation_done_fn *done, void *arg);
+/* The same for a program that starts: SLICE_STARTING. */
+struct validation *validation_start_to_run(const struct conf *conf, validation_done_fn *done, void *arg);
 /* The same, asking the dispatcher only: what a draft (conf_draft) can be asked. */
 struct validation *validation_start_rules(const struct conf *draft, validation_done_fn *done, void *arg);
 /* Adds the faults in MORE of values and expressions that a draft has, and sorts: for what it lacks, FAULTS

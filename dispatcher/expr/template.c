@@ -152,6 +152,10 @@ static bool add_alternative(struct compiler *c, struct segment *segment, size_t 
         return false;
     }
     segment->alternatives[segment->alternative_count++] = expr;
+    if (!expr_check(expr, c->env, NULL, c->error)) {
+        c->error->offset += start;
+        return false;
+    }
     const struct node *root = expr->root;
     if (has_inner_unsafe(root->op == OP_UNSAFE ? root->a : root))
         return refuse(c, start, "unsafe(...) must be around the whole of what is inserted");

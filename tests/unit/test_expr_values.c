@@ -209,8 +209,8 @@ static struct expr_value host_members(void *context, const struct expr_value *ar
 
 static void test_host_functions(void **state)
 {
-    static const struct expr_function functions[] = {{"sum", 1, 3, host_sum, NULL},
-                                                     {"members", 0, 0, host_members, NULL}};
+    static const struct expr_function functions[] = {{"sum", 1, 3, host_sum, NULL, {0}, {0}},
+                                                     {"members", 0, 0, host_members, NULL, {0}, {0}}};
     static const char *const names[] = {"author"};
     int64_t base = 100;
     struct expr_value author = expr_string_z("bob");
