@@ -69,7 +69,11 @@ static const char replay_details[] =
 
 /* The words of `eval` are read by the dispatcher's executable. */
 static const struct option_row eval_options[] = {
-    {"event", 0, "FILE", "the notification to evaluate on; \"-\" reads standard input"}, {0}};
+    {"event", 0, "FILE", "the notification to evaluate on; \"-\" reads standard input"},
+    {"bridge", 0, "NAME", "bridge of the notification (default: main)"},
+    {"help", 'h', NULL, "show this text"},
+    {0},
+};
 
 static const struct command commands[] = {
     {.name = "run",
@@ -121,7 +125,7 @@ static const struct command commands[] = {
      .run = optout_command},
     {.name = "eval",
      .summary = "the value of an expression as JSON, or what is wrong with it",
-     .usage = "EXPRESSION [--event FILE|-]",
+     .usage = "EXPRESSION [--event FILE|-] [--bridge NAME]",
      .details = eval_details,
      .options = eval_options,
      .run_raw = eval_command},
@@ -178,7 +182,7 @@ static const struct command commands[] = {
      .run = scale_command},
     {.name = "reopen",
      .summary = "open the log files again, after they were moved away",
-     .usage = "",
+     .usage = "[-c FILE]",
      .options = plain_options,
      .run = reopen_command},
     {.name = "resync",
@@ -208,9 +212,9 @@ static void print_overview(FILE *out)
     for (size_t i = 0; i < COMMANDS; i++)
         if (!commands[i].is_hidden)
             fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
-    fputs("\n\"bridgebell help COMMAND\" says more. Everywhere: -c FILE (default " COMMAND_DEFAULT_CONFIG
-          ").\n"
-          "Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 nothing matched (replay, test).\n",
+    fputs("\n\"bridgebell help COMMAND\" says more. Commands that read the configuration know -c FILE "
+          "(default\n" COMMAND_DEFAULT_CONFIG ").\n"
+          "Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 nothing matched (replay, explain, test).\n",
           out);
 }
 
