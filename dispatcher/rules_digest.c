@@ -94,7 +94,7 @@ void rules_close_digest(struct rules *r, struct store_digest *d, int64_t now_ms,
                         struct store_job *job)
 {
     static struct message_text text;
-    const struct rule *rule = rules_find(r, d->job.rule);
+    struct rule *rule = rules_find(r, d->job.rule);
     const struct noise_rule *policy = rule ? rule->noise : NULL;
     struct recipient to;
     cJSON *context;
@@ -104,6 +104,8 @@ void rules_close_digest(struct rules *r, struct store_digest *d, int64_t now_ms,
     if (!*quiet_until_ms) {
         expr_arena_reset(r->arena);
         render(r, rule, d, &to, &text);
+        if (rule)
+            rules_note_text(rule, &text);
         free(job->text);
         job->text = xstrdup(text.text);
         job->parts = (int32_t)text.size.parts;

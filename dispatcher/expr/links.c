@@ -261,12 +261,19 @@ struct host {
     size_t length;
     size_t labels;
     size_t last_dot;
-    bool numeric; /* every label is a number */
-    bool address; /* four numbers in a row are an IPv4 address: phones link one without a scheme, too */
+    bool numeric;  /* every label is a number */
+    bool address;  /* four numbers in a row are an IPv4 address: phones link one without a scheme, too */
     size_t octets; /* in a row up to here */
-    bool known;   /* a label behind the first is a top-level domain: phones end the name there if they must */
-    size_t first_length;
+    bool known; /* a label behind the first is a top-level domain: phones end the name there if they must */
+    bool www;   /* a label before the last is "www" */
 };
+
+/* "www", alone or behind what is not ASCII. */
+static bool is_www(const char *label, size_t len)
+{
+    return len >= 3 && strncasecmp(label + len - 3, "www", 3) == 0 &&
+           (len == 3 || (unsigned char)label[len - 4] >= 0x80);
+}
 
 static bool is_octet(const char *digits, size_t len)
 {
@@ -300,13 +307,14 @@ static void note_octets(struct host *host, const char *label, size_t len)
 static struct host read_host(const char *text, size_t len)
 {
     struct host host = {.numeric = true};
+    bool was_www = false;
     for (size_t at = 0;;) {
         size_t label = label_length(text + at, len - at);
         if (label == 0)
             break;
-        if (host.labels++ == 0)
-            host.first_length = label;
-        else
+        host.www = host.www || was_www;
+        was_www = is_www(text + at, label);
+        if (host.labels++ > 0)
             host.known = host.known || is_top_level(text + at, label);
         for (size_t i = 0; i < label; i++)
             host.numeric = host.numeric && is_number(text[at + i]);
@@ -319,13 +327,6 @@ static struct host read_host(const char *text, size_t len)
         at = host.length + dot;
     }
     return host;
-}
-
-/* "www", alone or behind what is not ASCII. */
-static bool is_www(const char *label, size_t len)
-{
-    return len >= 3 && strncasecmp(label + len - 3, "www", 3) == 0 &&
-           (len == 3 || (unsigned char)label[len - 4] >= 0x80);
 }
 
 /* Whether a phone could make a link of the name; `addressed`: it stands behind "//" or "@"; `after`: what
@@ -343,7 +344,7 @@ static bool is_link(const char *text, const struct host *host, bool addressed, s
         return true;
     if (host->numeric)
         return host->labels == 4 && (path || addressed);
-    return path || addressed || host->known || is_www(text, host->first_length);
+    return path || addressed || host->known || host->www;
 }
 
 static void bracket_dots(struct scan *s, size_t start, size_t end)
