@@ -382,11 +382,11 @@ static void a_process_that_starts_has_the_people_of_before(void **state)
     /* Whoever only asks what is wrong is told. */
     start(&f, bad_people);
     assert_int_equal(f.faults.count, 2);
-    assert_int_equal(directory_count(f.d), 0);
+    assert_int_equal(count_people(f.d), 0);
     slice_add_block(f.slice, SLICE_STARTING, "", "", 0);
     start(&f, bad_people);
     assert_int_equal(f.faults.count, 0);
-    assert_int_equal(directory_count(f.d), 2);
+    assert_int_equal(count_people(f.d), 2);
     const struct person *p = find(&f, "a, \"b\"");
     assert_string_equal(p->number, "+48500500500");
     assert_string_equal(p->lang, "pl");
@@ -403,7 +403,7 @@ static void a_process_that_starts_has_the_people_of_before(void **state)
     assert_string_equal(trouble(&f, said, sizeof said), "");
     start(&f, bad_people);
     assert_int_equal(f.faults.count, 0);
-    assert_int_equal(directory_count(f.d), 1);
+    assert_int_equal(count_people(f.d), 1);
     assert_non_null(find(&f, "c"));
     /* A file that is gone is a fault like others. */
     unlink(f.path);
