@@ -283,8 +283,10 @@ void explain_add_failures(cJSON *explanation, const struct rules *r, const struc
         const struct rule *rule = &r->list[i];
         if (rule->failed > counts[i].failed && rule->failure)
             cJSON_AddStringToObject(o, "failed", rule->failure);
-        if (rule->unrendered > counts[i].unrendered)
+        if (rule->unrendered > counts[i].unrendered) {
             cJSON_AddBoolToObject(o, "unrendered", true);
+            cJSON_AddStringToObject(o, "unrendered_why", rule->insertion_failure);
+        }
     }
 }
 
