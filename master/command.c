@@ -1,5 +1,6 @@
 #include "master/command.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -304,8 +305,9 @@ static int run_one(const struct command *command, int argc, char **argv)
     int code;
     current = command;
     if (command->run_raw)
-        return argc == 2 && strcmp(argv[1], "--help") == 0 ? print_help(command)
-                                                           : command->run_raw(argc, argv);
+        return argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+                   ? print_help(command)
+                   : command->run_raw(argc, argv);
     if (options_parse(command->options, argc, argv, command->numbers_are_words, &arguments, &why))
         code = command_misuse("%s", why);
     else
@@ -325,7 +327,7 @@ static int help(int argc, char **argv)
     return command ? print_help(command) : misuse_unknown(argv[2]);
 }
 
-int command_main(int argc, char **argv)
+static int run_words(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : NULL;
     if (!word) {
@@ -340,6 +342,17 @@ int command_main(int argc, char **argv)
         return help(argc, argv);
     const struct command *command = find(word);
     return command ? run_one(command, argc - 1, argv + 1) : misuse_unknown(word);
+}
+
+int command_main(int argc, char **argv)
+{
+    int code = run_words(argc, argv);
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    int failed =
+        command_fail("the output cannot be written%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
+    return code == COMMAND_FINE ? failed : code;
 }
 
 const char *command_config(const struct arguments *arguments)
