@@ -117,7 +117,7 @@ static const char *words_for(expr_types types, char out[SET_TEXT_SIZE])
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if ((types & words[i].type) == 0)
             continue;
-        types &= (expr_types)~words[i].type;
+        types &= ~words[i].type;
         const char *joint = length == 0 ? "" : types == 0 ? " or " : ", ";
         length += (size_t)snprintf(out + length, SET_TEXT_SIZE - length, "%s%s", joint, words[i].word);
     }

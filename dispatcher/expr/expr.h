@@ -47,9 +47,9 @@ enum expr_type {
 };
 
 /* A set of types: a bit for each. */
-typedef uint16_t expr_types;
-#define EXPR_SET(type) ((expr_types)(1u << (type)))
-#define EXPR_ANY ((expr_types)(EXPR_SET(EXPR_ERROR) - 1u))
+typedef uint32_t expr_types;
+#define EXPR_SET(type) ((expr_types)1 << (type))
+#define EXPR_ANY (EXPR_SET(EXPR_ERROR) - 1)
 
 /* What is known of a value before there is one. In each set 0 is as EXPR_ANY: nothing is known. */
 struct expr_kind {
@@ -117,8 +117,6 @@ void expr_map_at(struct expr_value map, size_t index, struct expr_value *key, st
 struct expr_value expr_member_at(struct expr_value value, size_t index);
 /* Finds a string key in an EXPR_MAP; false when it is not there. */
 bool expr_map_find(struct expr_value map, const char *key, size_t length, struct expr_value *value);
-/* CEL's `==`: 1 equal, 0 different, -1 not decided (nested deeper than EXPR_DEPTH_LIMIT). */
-int expr_value_equal(struct expr_value left, struct expr_value right);
 /* The name of a type as CEL writes it: "int", "null_type", "google.protobuf.Timestamp"; "error" for
  * EXPR_ERROR. */
 const char *expr_type_name(enum expr_type type);

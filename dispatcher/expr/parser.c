@@ -399,15 +399,16 @@ static parsed parse_unary(struct parser *p)
 {
     size_t offset = p->at->offset;
     parsed node = NULL;
+    bool negated = take(p, '!');
+    if (!negated && !take(p, '-'))
+        return parse_member(p);
     if (!enter(p))
         return NULL;
-    if (take(p, '!')) {
+    if (negated) {
         parsed operand = parse_unary(p);
         node = operand == NULL ? NULL : node_binary(p, OP_NOT, offset, operand, NULL);
-    } else if (take(p, '-')) {
-        node = parse_minus(p, offset);
     } else {
-        node = parse_member(p);
+        node = parse_minus(p, offset);
     }
     p->depth--;
     return node;

@@ -250,11 +250,6 @@ bool expr_template_uses_function(const struct expr_template *tmpl, const char *n
     return false;
 }
 
-size_t expr_template_insertions(const struct expr_template *tmpl)
-{
-    return tmpl->insertions;
-}
-
 /* ---- Rendering ------------------------------------------------------------------------------- */
 
 /* Who wrote a byte: the operator, or others by one insertion or the next. */

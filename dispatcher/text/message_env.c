@@ -187,17 +187,6 @@ static const struct expr_kind kinds[MESSAGE_SLOTS] = {
     [MESSAGE_SLOT_TEXTS] = {.types = EXPR_SET(EXPR_LIST), .elements = EXPR_TEXT},
 };
 
-const struct expr_function *message_functions(size_t *count)
-{
-    *count = sizeof functions / sizeof functions[0];
-    return functions;
-}
-
-const char *const *message_variables(void)
-{
-    return variables;
-}
-
 const struct expr_env *message_env(void)
 {
     static const struct expr_env env = {.variables = variables,

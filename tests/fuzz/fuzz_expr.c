@@ -12,11 +12,11 @@
 #include <string.h>
 
 #include "core/str.h"
-#include "dispatcher/expr/analysis.h"
 #include "dispatcher/expr/check.h"
 #include "dispatcher/expr/expr.h"
 #include "dispatcher/expr/regex.h"
 #include "dispatcher/expr/template.h"
+#include "tests/unit/expr_requirements.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -71,9 +71,9 @@ static void check_requirements(const struct expr *expr, struct expr_value result
     struct expr_requirements *requirements = expr_analyse(expr);
     bool truth = result.type == EXPR_BOOL && result.as.boolean;
     demand(!(truth && requirements->never));
-    demand(!truth || expr_requirements_hold(requirements, event, EXPR_EVENT_SLOTS));
+    demand(!truth || requirements_hold(requirements, event, EXPR_EVENT_SLOTS));
     if (requirements->complete && result.type != EXPR_ERROR && !requirements->never)
-        demand(truth == expr_requirements_hold(requirements, event, EXPR_EVENT_SLOTS));
+        demand(truth == requirements_hold(requirements, event, EXPR_EVENT_SLOTS));
     expr_requirements_free(&requirements);
 }
 
