@@ -9,8 +9,6 @@
 
 #include "dispatcher/tool_parts.h"
 
-/* The event's header, {"key","bridge","channel",…}. */
-cJSON *explain_event(const struct event *e);
 /* {"event":{…},"rules":{"total","disabled","skipped","tried"},"tried":[{"rule","matched","when","parts":[…]}]}:
  * each rule that the index cannot exclude, with every part of its condition. Counters of the rules do not
  * move. */

@@ -55,9 +55,11 @@ struct rules {
     struct rules_table *names; /* number: index in list */
     struct noise *noise;
     struct prices *prices;
-    const char *language;          /* of messages that have no other */
-    struct silences *silences;     /* not owned; NULL: there are none */
-    struct message own[WHY_COUNT]; /* the program's words for digests and summaries */
+    const char *language;      /* of messages that have no other */
+    struct silences *silences; /* not owned; NULL: there are none */
+    const struct slice *slice;
+    struct message summaries[WHY_COUNT]; /* the operator's words for digests and summaries of all rules */
+    struct message own[WHY_COUNT];       /* the program's */
     struct budget_warning warnings[RULES_WARNINGS_MAX];
     size_t warnings_count;
     struct expr_arena *arena;   /* of one event */
@@ -79,7 +81,8 @@ void rules_note_text(struct rule *rule, const struct message_text *text);
 bool rules_item_identifies(const struct event_type *type);
 
 /* ---- rules_digest.c ---- */
-void rules_own_messages(struct rules *r);
+/* The words that digests and summaries have where a rule says nothing. */
+void rules_load_summaries(struct rules *r, struct faults *faults);
 
 /* ---- rules_index.c ---- */
 /* Finds the rules that an event can match: each has a key, a path and the values it may have there, chosen so

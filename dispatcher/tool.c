@@ -2,10 +2,8 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "core/alloc.h"
 #include "core/buf.h"
 #include "core/log.h"
 #include "dispatcher/expr/expr.h"

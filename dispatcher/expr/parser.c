@@ -610,6 +610,8 @@ const struct expr_env *expr_event_env(void)
         [EXPR_SLOT_CONTAINER] = "container", [EXPR_SLOT_ITEM] = "item",     [EXPR_SLOT_AUTHOR] = "author",
         [EXPR_SLOT_RECOVERED] = "recovered",
     };
-    static const struct expr_env env = {.variables = names, .variable_count = EXPR_EVENT_SLOTS};
+    static const struct expr_kind kinds[EXPR_EVENT_SLOTS] = {EXPR_EVENT_KINDS};
+    static const struct expr_env env = {
+        .variables = names, .variable_count = EXPR_EVENT_SLOTS, .kinds = kinds};
     return &env;
 }
