@@ -300,14 +300,6 @@ void control_silence_expire(struct control *c, uint64_t id, const cJSON *request
 
 /* ---- opt-outs ---- */
 
-/* NULL with E.164 in OUT; otherwise why it is no number. */
-static const char *plain_number(const struct control *c, const cJSON *item, char out[PHONE_SIZE])
-{
-    const char *text = cJSON_GetStringValue(item);
-    const char *country = slice_text(slice_find(c->slice, "numbers", NULL), "default_country", NULL);
-    return text ? phone_normalise(text, strlen(text), country, out) : "it is no text";
-}
-
 static const cJSON *numbers_of(const cJSON *request, size_t *count)
 {
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(request, "numbers");
@@ -332,7 +324,7 @@ static bool check_numbers(const struct control *c, uint64_t id, const cJSON *req
         return false;
     }
     for (size_t i = 0; i < count; i++, at = at->next) {
-        const char *word = cJSON_GetStringValue(at), *why = plain_number(c, at, number);
+        const char *word = cJSON_GetStringValue(at), *why = control_phone(c, at, number);
         if (why) {
             snprintf(error, sizeof error, "not a phone number, \"%s\": %s",
                      str_mask_number(word ? word : "", masked, sizeof masked), why);
@@ -437,7 +429,7 @@ static void change_opt_outs(struct control *c, uint64_t id, const cJSON *request
     const cJSON *at = numbers_of(request, &count);
     struct writing *w = writing_new(c, id, request, count);
     for (; at && count; at = at->next, count--) {
-        plain_number(c, at, number);
+        control_phone(c, at, number);
         if (silences_opted_out(c->silences, number) == removes)
             writing_add(w, opt_out_prefix, number, removes ? NULL : opt_out_text(w, store_now_ms(c->store)));
     }

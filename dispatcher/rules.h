@@ -64,6 +64,9 @@ void rules_expand(struct rules *r, const struct store_job *parent, const struct 
 void rules_close_digest(struct rules *r, struct store_digest *digest, int64_t now_ms, int64_t *quiet_until_ms,
                         struct store_job *job);
 
+/* A message of the operator's own, with number and text: parts, price, and the budgets that count it. */
+void rules_by_hand(const struct rules *r, struct store_job *job, int64_t now_ms);
+
 /* A job with noise was inserted or closed: counts it and names in the log, now and then, what bites. */
 void rules_note(struct rules *r, const struct store_job *job, int64_t now_ms);
 

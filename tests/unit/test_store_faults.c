@@ -277,7 +277,7 @@ static void close_what_is_due(struct fixture *f)
     gates.noise = NULL;
     store_job_free(&gates);
     job.state = JOB_QUEUED;
-    struct store_close close = {.unit = {.kind = STORE_CLOSE}, .job = &job};
+    struct store_close close = {.unit = {.kind = STORE_CLOSE}, .job = &job, .why = WHY_DIGEST, .count = 2};
     run_stubbornly(f, &close.unit);
     assert_true(close.applied);
     assert_int_equal(job.noise->why, WHY_NOTHING);
