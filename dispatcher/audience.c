@@ -154,7 +154,7 @@ static void set_clear(struct recipient_set *s, size_t count)
         memset(s->slots, 0, s->size * sizeof *s->slots);
 }
 
-void recipient_list_clear(struct recipient_list *l)
+static void recipient_list_clear(struct recipient_list *l)
 {
     set_clear(&l->numbers, l->list == l->own ? l->count : 0);
     set_clear(&l->keys, l->missing_count);
@@ -380,11 +380,16 @@ static struct expr_value call_tagged(void *context, const struct expr_value *arg
     return t.count == t.size ? expr_list(t.items, t.count) : expr_failure("out of memory");
 }
 
+#define USER_IDS                                                                                             \
+    {                                                                                                        \
+        .types = EXPR_SET(EXPR_LIST), .elements = EXPR_TEXT                                                  \
+    }
+
 static const struct expr_function functions[] = {
-    {"member", 1, 1, call_member, NULL},
-    {"members", 0, 0, call_members, NULL},
-    {"others", 0, 0, call_others, NULL},
-    {"tagged", 1, 1, call_tagged, NULL},
+    {"member", 1, 1, call_member, NULL, {EXPR_TEXT}, {.types = EXPR_TEXT}},
+    {"members", 0, 0, call_members, NULL, {0}, USER_IDS},
+    {"others", 0, 0, call_others, NULL, {0}, USER_IDS},
+    {"tagged", 1, 1, call_tagged, NULL, {EXPR_TEXT}, USER_IDS},
 };
 
 const struct expr_env *audience_env(void)

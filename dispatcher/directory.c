@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -302,11 +301,6 @@ void directory_tagged(const struct directory *d, const char *tag, size_t len,
 {
     if (d)
         people_tagged(d->people, tag, len, fn, arg);
-}
-
-size_t directory_count(const struct directory *d)
-{
-    return d ? people_count(d->people) : 0;
 }
 
 /* ---- telling ---- */

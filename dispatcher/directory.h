@@ -59,7 +59,6 @@ void directory_tagged(const struct directory *d, const char *tag, size_t len,
  * gone. Cheap when nothing changed; to be called every few seconds. Reading a million people holds up the
  * loop for about a second. */
 bool directory_refresh(struct directory *d);
-size_t directory_count(const struct directory *d);
 
 /* Adds "directory": {file, people, read_ms, trouble} to STATUS; appends metrics. D may be NULL. */
 void directory_status(const struct directory *d, cJSON *status);

@@ -3,7 +3,6 @@
  * The text goes to the parser line by line, so that every row knows where it began.
  */
 #include <csv.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 

@@ -13,7 +13,6 @@
 #include "core/loop.h"
 #include "dispatcher/control.h"
 #include "dispatcher/control_parts.h"
-#include "dispatcher/control_send.h"
 #include "dispatcher/digests.h"
 #include "dispatcher/door.h"
 #include "dispatcher/senders.h"

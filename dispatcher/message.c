@@ -168,5 +168,6 @@ void message_render(const struct expr_template *t, struct expr_value values[MESS
     out->transliterated = fitted.transliterated;
     out->trimmed = fitted.trimmed;
     out->failures = result.failures;
+    snprintf(out->failure, sizeof out->failure, "%s", result.failure);
     bound(out);
 }

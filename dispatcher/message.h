@@ -49,6 +49,7 @@ struct message_text {
     struct sms_size size;
     bool transliterated, trimmed;
     unsigned failures; /* insertions that failed */
+    char failure[128]; /* words of the first of them, "" if none */
 };
 
 /* Renders T with VALUES (of MESSAGE_SLOTS, the event's filled in; rule, lang and zone are set here) and fits

@@ -33,7 +33,7 @@ static void load_when(struct rule *rule, struct faults *faults)
     struct expr_error error;
     if (!s)
         return;
-    rule->when = expr_compile(s->text, strlen(s->text), expr_event_env(), &error);
+    rule->when = expr_compile_for(s->text, strlen(s->text), expr_event_env(), &expr_condition, &error);
     if (rule->when)
         rule->needs = expr_analyse(rule->when);
     else
@@ -179,6 +179,7 @@ void rules_free(struct rules **p)
         message_free(&r->list[i].digest_message);
         message_free(&r->list[i].storm_message);
         free(r->list[i].failure);
+        free(r->list[i].insertion_failure);
     }
     free(r->list);
     recipients_free(&r->recipients);
@@ -212,6 +213,22 @@ void rules_refresh(struct rules *r)
         recipients_people_changed(r->recipients);
 }
 
+void rules_keep_words(char **slot, const char *words, size_t len)
+{
+    if (*slot && strlen(*slot) == len && memcmp(*slot, words, len) == 0)
+        return;
+    free(*slot);
+    *slot = xstrndup(words, len);
+}
+
+void rules_note_text(struct rule *rule, const struct message_text *text)
+{
+    if (!text->failures)
+        return;
+    rule->unrendered++;
+    rules_keep_words(&rule->insertion_failure, text->failure, strlen(text->failure));
+}
+
 struct rule *rules_find(struct rules *r, const char *name)
 {
     int64_t i = rules_table_find(r->names, name, strlen(name));
@@ -233,6 +250,8 @@ static cJSON *rule_status(const struct rule *rule)
     cJSON_AddNumberToObject(o, "insertions_failed", (double)rule->unrendered);
     if (rule->failure)
         cJSON_AddStringToObject(o, "last_error", rule->failure);
+    if (rule->insertion_failure)
+        cJSON_AddStringToObject(o, "last_insertion_error", rule->insertion_failure);
     return o;
 }
 

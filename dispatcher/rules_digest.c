@@ -171,42 +171,48 @@ static void set_provider(const struct rules *r, const struct rule *rule, struct 
     }
 }
 
+/* The message that the digest becomes, with what limits say of it. */
+static void write_message(struct rules *r, struct rule *rule, const struct store_digest *d,
+                          const struct recipient *to, int64_t now_ms, struct store_job *job)
+{
+    static struct message_text text;
+    memset(&text, 0, sizeof text);
+    expr_arena_reset(r->arena);
+    render(r, rule, d, to, &text);
+    if (rule)
+        rules_note_text(rule, &text);
+    set_provider(r, rule, job);
+    set_text(&job->text, text.text);
+    job->parts = (int32_t)text.size.parts;
+    job->price_micro = prices_of(r->prices, job->number, text.size.parts);
+    job->expires_ms = rule && rule->expires_ms ? now_ms + rule->expires_ms : 0;
+    const struct noise_message message = {.rule = job->rule,
+                                          .to = to,
+                                          .text = job->text,
+                                          .price_micro = job->price_micro,
+                                          .event_ms = job->event_ms,
+                                          .now_ms = now_ms,
+                                          .arena = r->arena};
+    job->noise = noise_of_digest(r->noise, rule ? rule->noise : NULL, d->shadow, &message);
+    job->state = JOB_QUEUED;
+    if (r->silences && silences_opted_out(r->silences, job->number)) {
+        job->noise->why = WHY_OPT_OUT;
+        job->state = JOB_SUPPRESSED;
+    }
+}
+
 void rules_close_digest(struct rules *r, struct store_digest *d, int64_t now_ms, int64_t *quiet_until_ms,
                         struct store_job *job)
 {
-    static struct message_text text;
-    const struct rule *rule = rules_find(r, d->job.rule);
-    const struct noise_rule *policy = rule ? rule->noise : NULL;
+    struct rule *rule = rules_find(r, d->job.rule);
     struct recipient to;
     cJSON *context;
-    memset(&text, 0, sizeof text);
     read_context(r, d->context, d->job.number, &context, &to);
-    *quiet_until_ms = noise_quiet_until_ms(r->noise, policy, &to, now_ms);
+    *quiet_until_ms = noise_quiet_until_ms(r->noise, rule ? rule->noise : NULL, &to, now_ms);
     /* Whose quiet hours they were nobody can say any more. */
     if (!rule && d->why == WHY_QUIET && job->due_ms > now_ms && job->due_ms > *quiet_until_ms)
         *quiet_until_ms = job->due_ms;
-    if (!*quiet_until_ms) {
-        expr_arena_reset(r->arena);
-        render(r, rule, d, &to, &text);
-        set_provider(r, rule, job);
-        free(job->text);
-        job->text = xstrdup(text.text);
-        job->parts = (int32_t)text.size.parts;
-        job->price_micro = prices_of(r->prices, job->number, text.size.parts);
-        job->expires_ms = rule && rule->expires_ms ? now_ms + rule->expires_ms : 0;
-        const struct noise_message message = {.rule = job->rule,
-                                              .to = &to,
-                                              .text = job->text,
-                                              .price_micro = job->price_micro,
-                                              .event_ms = job->event_ms,
-                                              .now_ms = now_ms,
-                                              .arena = r->arena};
-        job->noise = noise_of_digest(r->noise, policy, d->shadow, &message);
-        job->state = JOB_QUEUED;
-        if (r->silences && silences_opted_out(r->silences, job->number)) {
-            job->noise->why = WHY_OPT_OUT;
-            job->state = JOB_SUPPRESSED;
-        }
-    }
+    if (!*quiet_until_ms)
+        write_message(r, rule, d, &to, now_ms, job);
     cJSON_Delete(context);
 }

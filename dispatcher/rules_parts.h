@@ -31,7 +31,8 @@ struct rule {
         uint64_t count; /* not yet told of */
         int64_t at_ms;  /* 0: never told */
     } told[WHY_COUNT];
-    char *failure; /* words of the last failure of `when` or `to`; NULL: none */
+    char *failure;           /* words of the last failure of `when` or `to`; NULL: none */
+    char *insertion_failure; /* the same of an insertion in a text */
 };
 
 struct rules_index;
@@ -69,6 +70,10 @@ struct rules {
 /* ---- rules.c ---- */
 /* NULL if there is none of that name. */
 struct rule *rules_find(struct rules *r, const char *name);
+/* Replaces the words in *SLOT, which it owns. */
+void rules_keep_words(char **slot, const char *words, size_t len);
+/* Counts a text of RULE's that an insertion failed in. */
+void rules_note_text(struct rule *rule, const struct message_text *text);
 
 /* ---- rules_match.c ---- */
 /* False where an item's name says nothing certain of its jobs: entries of a kvdb are named by their users,

@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "core/buf.h"
 #include "core/log.h"
 #include "core/str.h"
 #include "dispatcher/expr/text.h"

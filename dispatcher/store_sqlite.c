@@ -5,7 +5,6 @@
  * because it would sit in the commit path; store_checkpoint.c does that. No memory map, because a damaged
  * file must be an error and not a signal.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -152,6 +152,7 @@ void intake_pass(struct intake *i, struct mark *mark)
     }
     if (fold_held(i->fold))
         fold_tick(i->fold, clock_mono_ms());
+    i->counts.strayed = fold_strays(i->fold);
     mark->hold_ms = fold_oldest_ms(i->fold);
 }
 

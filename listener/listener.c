@@ -398,6 +398,7 @@ static void send_stats(void)
     stat_add(&s, "events_total", "dropped", in->dropped);
     stat_add(&s, "events_total", "malformed", in->malformed);
     stat_add(&s, "events_total", "folded", in->folded);
+    stat_add(&s, "events_total", "strayed", in->strayed);
     stat_add(&s, "events_total", "recovered", in->recovered);
     stat_add(&s, "events_total", "given_up", l.given_up);
     stat_add(&s, "events_total", "too_large", c->skipped);

@@ -8,7 +8,6 @@
 #include "core/log.h"
 #include "core/loop.h"
 #include "listener/backoff.h"
-#include "proto/event.h"
 
 enum {
     PAGE = 100,

@@ -1,6 +1,5 @@
 #include "listener/mark.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum {

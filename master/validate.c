@@ -1,7 +1,6 @@
 #include "master/validate.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -10,7 +9,6 @@
 #include "core/loop.h"
 #include "master/childenv.h"
 #include "master/crew.h"
-#include "proto/role.h"
 
 enum { PARALLEL_MAX = 8, KILLS_MAX = 3 };
 
@@ -50,7 +48,8 @@ static int compare(const void *a, const void *b)
     return order ? order : strcmp(x->text, y->text);
 }
 
-void validation_sort(struct faults *faults)
+/* By file and line, without repetitions. */
+static void sort_faults(struct faults *faults)
 {
     if (faults->count < 2)
         return;
@@ -140,7 +139,7 @@ static void validation_free(struct validation *v)
 static void finish(void *arg)
 {
     struct validation *v = arg;
-    validation_sort(&v->faults);
+    sort_faults(&v->faults);
     v->done(v->arg, &v->faults);
     validation_free(v);
 }
@@ -228,7 +227,15 @@ void validation_merge_draft(struct faults *faults, const struct faults *more)
     for (size_t i = 0; i < more->count; i++)
         if (is_of_what_is_there(more->list[i].text))
             faults_add(faults, more->list[i].file, more->list[i].line, "%s", more->list[i].text);
-    validation_sort(faults);
+    sort_faults(faults);
+}
+
+void validation_draft_secrets(struct conf *draft, struct faults *faults)
+{
+    struct faults more = {0};
+    if (conf_read_secrets(draft, &more))
+        validation_merge_draft(faults, &more);
+    faults_free(&more);
 }
 
 void validation_cancel(struct validation **v)

@@ -23,10 +23,9 @@ struct validation *validation_start_rules(const struct conf *draft, validation_d
 /* Adds the faults in MORE of values and expressions that a draft has, and sorts: for what it lacks, FAULTS
  * has the reason already. */
 void validation_merge_draft(struct faults *faults, const struct faults *more);
+/* The same for what is wrong with the secrets of DRAFT, which are read. */
+void validation_draft_secrets(struct conf *draft, struct faults *faults);
 /* Kills what still runs; DONE is not called. */
 void validation_cancel(struct validation **validation);
-
-/* Sorts by file and line and drops repetitions. */
-void validation_sort(struct faults *faults);
 
 #endif

@@ -72,13 +72,21 @@ def test_all_faults_come_at_once(check):
         assert expected in text
 
 
+def test_faults_of_secrets_come_with_the_others(check):
+    lost = WHOLE.replace('api_key_secret = "y"', 'api_key_secret_file = "lost.secret"')
+    code, faults = check(lost + "log { levle = info }\n" + RULE % 'quiet_zone = "Nope"')
+    assert code == 1
+    assert [line for line, _ in faults] == [1, 3, 4], faults
+    assert "`api_key_secret_file`" in faults[0][1] and "No such file" in faults[0][1]
+
+
 def test_a_draft_is_not_blamed_for_what_it_lacks(check):
     """The provider and the group are there; that they are faulty is told once."""
     code, faults = check('bridge "main" { url = "http://127.0.0.1:1/api" api_key_id = "x" api_key_secret = "y" }\n'
-                         'provider "p" { }\nrecipients "g" { too = { "+48500500500" } }\n'
+                         'provider "p" { }\nprovider "q" { type = smsapi tokn = "t" }\nrecipients "g" { too = { "+48500500500" } }\n'
                          'rule "r" { when = "true" to = { g } message = "m" provider = p }\n')
     assert code == 1
-    assert [line for line, _ in faults] == [2, 3], faults
+    assert [line for line, _ in faults] == [2, 3, 4], faults
 
 
 def test_a_language_is_a_tag(check):

@@ -44,8 +44,8 @@ static void generated_documents_are_current(void **state)
         char *made = printed(documents[i].print), *stored = source_file(documents[i].file);
         if (strcmp(made, stored) != 0)
             fail_msg(
-                "%s is not what the directive table makes: make it again with conf_reference, conf_manual "
-                "or conf_sample",
+                "%s is not what the directive table makes: make it again with `bridgebell reference`, "
+                "--man or --sample",
                 documents[i].file);
         free(made);
         free(stored);

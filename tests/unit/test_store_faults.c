@@ -1,10 +1,8 @@
 /* links: dispatcher_parts proto expr core */
 #include "tests/unit/store_fixture.h"
 
-#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
