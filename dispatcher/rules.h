@@ -26,6 +26,9 @@ void rules_free(struct rules **r);
 /* Silences and opt-outs that hold from now on; NULL: none. They must outlive R. */
 void rules_silences(struct rules *r, struct silences *silences);
 
+/* The names of all rules, NULL-terminated, in the order of the file; the caller frees the array. */
+const char **rules_names(const struct rules *r);
+
 /* Where members of containers are looked up; without it (or NULL) nobody knows any. */
 void rules_use_members(struct rules *r, struct members *members);
 /* From now on a copy of the directory is kept (directory.h); for the process that has the store. */

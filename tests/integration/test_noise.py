@@ -118,6 +118,27 @@ def test_a_silence_ends_by_itself(world):
     assert world.noise() == {"silence": 1, "rings": 1}
 
 
+def test_a_silence_that_cannot_match_is_doubted(world):
+    one = world.start(rule())
+
+    def doubt(when):
+        done = one.cli("silence", "add", when, "--for", "1h")
+        assert done.stdout.startswith("silence ")
+        return done.stderr
+    assert doubt("rule == 'lorm'") == 'bridgebell: there is no rule "lorm"; did you mean "lorem"?\n'
+    assert doubt("author == 'x' && rule in ['other', 'none']").startswith('bridgebell: there is no rule "')
+    assert doubt("priority == 'kritical'") == 'bridgebell: there is no priority "kritical"; did you mean "critical"?\n'
+    for fine in ("rule in ['none', 'lorem']", "rule != 'none'", "rule.startsWith('x')", "priority != 'bulk'"):
+        one.cli("silence", "expire", one.cli("silence", "add", f"author == 'y' && ({fine})", "--for", "1h").stdout.split()[1])
+        assert doubt(f"author == 'y' && ({fine})") == ""
+    # One that fails is counted.
+    doubt("data.no.such.field == 1")
+    world.say()
+    world.wait_noise({"rings": 1})
+    shown = json.loads(one.cli("silence", "ls", "--json").stdout)["silences"]
+    assert [s["failed"] for s in shown if "such" in s["when"]] == [1]
+
+
 def test_who_has_opted_out_does_not_ring(world):
     one = world.start(rule(to=f'"{NUMBER}", "{OTHER}"'))
     one.cli("optout", "add", OTHER)
