@@ -390,7 +390,7 @@ const struct block_def conf_blocks[] = {
     {"prices", CONF_UNTITLED, BLOCK(prices_directives), "What a message costs.", NULL},
     {"limits", CONF_UNTITLED, BLOCK(limits_directives), "What holds for all rules together.", NULL},
     {"summaries", CONF_UNTITLED, BLOCK(summaries_directives),
-     "The words of digests and summaries, by language, where a rule has none of its own. English and Polish "
+     "The words of digests and summaries, by language, where a rule has none of its own; English and Polish "
      "ones are built in.",
      NULL},
     {"rule", CONF_TITLE_TEXT, BLOCK(rule_directives), "Which events ring whom, and with what words.",

@@ -194,12 +194,9 @@ static void credentials_by_their_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(from_files),
-        TEST(not_shown_when_printed),
-        TEST(refused_files),
-        TEST(refused_kinds_of_files),
-        TEST(named_credentials),
-        TEST(credentials_by_their_names),
+        TEST(from_files),        TEST(not_shown_when_printed),
+        TEST(refused_files),     TEST(refused_kinds_of_files),
+        TEST(named_credentials), TEST(credentials_by_their_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

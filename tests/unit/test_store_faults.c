@@ -267,6 +267,7 @@ static void close_what_is_due(struct fixture *f)
     run_stubbornly(f, &due.unit);
     assert_int_equal(due.count, 1);
     assert_int_equal(due.list[0].count, 2);
+    int64_t count = due.list[0].count;
     struct store_job job = due.list[0].job;
     memset(&due.list[0].job, 0, sizeof job);
     store_digests_clear(&due);
@@ -275,7 +276,7 @@ static void close_what_is_due(struct fixture *f)
     gates.noise = NULL;
     store_job_free(&gates);
     job.state = JOB_QUEUED;
-    struct store_close close = {.unit = {.kind = STORE_CLOSE}, .job = &job, .why = WHY_DIGEST, .count = 2};
+    struct store_close close = {.unit = {.kind = STORE_CLOSE}, .job = &job, .count = count};
     run_stubbornly(f, &close.unit);
     assert_true(close.applied);
     assert_int_equal(job.noise->why, WHY_NOTHING);
