@@ -72,7 +72,8 @@ static struct check_kind kind_of_value(struct expr_value value)
         else
             key = expr_list_at(value, i);
         kind.elements |= EXPR_SET(key.type);
-        kind.values |= map ? EXPR_SET(element.type) : 0;
+        if (map)
+            kind.values |= EXPR_SET(element.type);
     }
     return kind;
 }
@@ -117,7 +118,7 @@ static const char *words_for(expr_types types, char out[SET_TEXT_SIZE])
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if ((types & words[i].type) == 0)
             continue;
-        types &= (expr_types)~words[i].type;
+        types &= ~words[i].type;
         const char *joint = length == 0 ? "" : types == 0 ? " or " : ", ";
         length += (size_t)snprintf(out + length, SET_TEXT_SIZE - length, "%s%s", joint, words[i].word);
     }
@@ -378,10 +379,19 @@ static struct check_kind infer_in(struct check *c, const struct node *node)
 
 /* ---- Logic ----------------------------------------------------------------------------------- */
 
+/* What an operand of the node may come to that must be a bool. */
+static struct check_kind infer_bool(struct check *c, const struct node *node, const struct node *operand)
+{
+    struct check_kind value = infer(c, operand);
+    if ((value.types & SET_BOOL) != 0)
+        return value;
+    refuse_operand(c, node, operand, SET_BOOL, value.types);
+    return kind_of(SET_BOOL);
+}
+
 static struct check_kind infer_not(struct check *c, const struct node *node)
 {
-    struct check_kind value = infer(c, node->a);
-    apply_operator(c, node, &value.types);
+    struct check_kind value = infer_bool(c, node, node->a);
     return truth(value.may_be_false, value.may_be_true);
 }
 
@@ -392,9 +402,7 @@ static struct check_kind infer_logic(struct check *c, const struct node *node)
     bool refused_before = c->refused;
     struct check_kind result = truth(!any, any);
     for (uint32_t i = 0; i < node->count; i++) {
-        struct check_kind value = infer(c, node->children[i]);
-        if ((value.types & SET_BOOL) == 0)
-            refuse_operand(c, node, node->children[i], SET_BOOL, value.types);
+        struct check_kind value = infer_bool(c, node, node->children[i]);
         bool decides = value.types == SET_BOOL && !(any ? value.may_be_false : value.may_be_true);
         if (decides) {
             c->refused = refused_before;
@@ -410,10 +418,8 @@ static struct check_kind infer_logic(struct check *c, const struct node *node)
 
 static struct check_kind infer_conditional(struct check *c, const struct node *node)
 {
-    struct check_kind condition = infer(c, node->a);
-    if ((condition.types & SET_BOOL) == 0)
-        refuse_operand(c, node, node->a, SET_BOOL, condition.types);
-    else if (!condition.may_be_true || !condition.may_be_false)
+    struct check_kind condition = infer_bool(c, node, node->a);
+    if (!condition.may_be_true || !condition.may_be_false)
         return infer(c, condition.may_be_true ? node->b : node->c);
     struct check_kind one = infer(c, node->b);
     return join(one, infer(c, node->c));

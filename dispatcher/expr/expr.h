@@ -47,9 +47,9 @@ enum expr_type {
 };
 
 /* A set of types: a bit for each. */
-typedef uint16_t expr_types;
-#define EXPR_SET(type) ((expr_types)(1u << (type)))
-#define EXPR_ANY ((expr_types)(EXPR_SET(EXPR_ERROR) - 1u))
+typedef uint32_t expr_types;
+#define EXPR_SET(type) ((expr_types)1 << (type))
+#define EXPR_ANY (EXPR_SET(EXPR_ERROR) - 1)
 
 /* What is known of a value before there is one. In each set 0 is as EXPR_ANY: nothing is known. */
 struct expr_kind {

@@ -72,6 +72,37 @@ def test_all_faults_come_at_once(check):
         assert expected in text
 
 
+MISMATCHED = WHOLE + '''recipients "x" { to = { recovered } }
+rule "a" {
+  when = "type == 'x' &&
+    author + 1 == 'y'"
+  to = { x, "size(data)" }
+  message = "{{ date(author) }}"
+  messages = {
+    "pl: {{ author }}",
+    "de: {{ short(author, '5') }}"
+  }
+  dedupe_key = "author.name"
+  throttle_key = "size(time)"
+}
+rule "b" { when = "author" to = { x } message = "m" }
+'''
+
+TYPES_TOLD = [(3, "recipients must be a string or a list of strings; this is a bool"),
+              (6, "column 12: no such overload: + of a string or null and an int: convert one of them"),
+              (7, "this is an int"), (8, "date() takes a timestamp; this is a string or null"), (11, "short() takes an int"),
+              (13, "column 8: only a map has fields"), (14, "size() takes"),
+              (16, "a condition must be a bool; this is a string or null: compare it")]
+
+
+def test_what_always_fails_is_a_fault(check):
+    code, faults = check(MISMATCHED)
+    assert code == 1
+    assert sorted(line for line, _ in faults) == [line for line, _ in TYPES_TOLD], faults
+    for (_, text), (_, expected) in zip(sorted(faults), TYPES_TOLD):
+        assert expected in text
+
+
 def test_faults_of_secrets_come_with_the_others(check):
     lost = WHOLE.replace('api_key_secret = "y"', 'api_key_secret_file = "lost.secret"')
     code, faults = check(lost + "log { levle = info }\n" + RULE % 'quiet_zone = "Nope"')
