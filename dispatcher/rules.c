@@ -212,7 +212,10 @@ void rules_use_members(struct rules *r, struct members *members)
 
 void rules_keep_people(struct rules *r)
 {
-    directory_keep(r->directory);
+    if (r->directory)
+        directory_keep(r->directory);
+    else
+        directory_forget(r->slice);
 }
 
 void rules_refresh(struct rules *r)
