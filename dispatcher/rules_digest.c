@@ -118,7 +118,7 @@ void rules_close_digest(struct rules *r, struct store_digest *d, int64_t now_ms,
                                               .arena = r->arena};
         job->noise = noise_of_digest(r->noise, policy, d->shadow, &message);
         job->state = JOB_QUEUED;
-        if (r->silences && silences_opted_out(r->silences, job->number)) {
+        if (r->silences && silences_opted_out(r->silences, job->number, now_ms)) {
             job->noise->why = WHY_OPT_OUT;
             job->state = JOB_SUPPRESSED;
         }
