@@ -258,14 +258,12 @@ static void sort_faults(const struct conf *c, struct faults *faults, size_t befo
     free(placed);
 }
 
-/* What remains to be done when all files are read. WITH_SECRETS reads them also when there are faults. */
-static struct conf *finish(struct loader *l, size_t before, bool with_secrets)
+/* What remains to be done when all files are read. */
+static struct conf *finish(struct loader *l, size_t before)
 {
     add_missing_blocks(l->c);
     if (!l->broken && l->faults->count < SCAN_FAULTS_MAX)
         cross_check(l->c, l->faults);
-    if (!l->broken && with_secrets)
-        conf_read_secrets(l->c, l->faults);
     if (l->faults->count > before) {
         sort_faults(l->c, l->faults, before);
         conf_free(&l->c);
@@ -273,22 +271,12 @@ static struct conf *finish(struct loader *l, size_t before, bool with_secrets)
     return l->c;
 }
 
-static struct conf *load_path(const char *path, struct faults *faults, bool with_secrets)
+struct conf *conf_load(const char *path, struct faults *faults)
 {
     size_t before = faults->count;
     struct loader l = {.c = new_conf(), .faults = faults};
     load_file(&l, path, NULL, 0);
-    return finish(&l, before, with_secrets);
-}
-
-struct conf *conf_load(const char *path, struct faults *faults)
-{
-    return load_path(path, faults, false);
-}
-
-struct conf *conf_check(const char *path, struct faults *faults)
-{
-    return load_path(path, faults, true);
+    return finish(&l, before);
 }
 
 static bool is_whole(const struct conf_block *b)
@@ -319,7 +307,7 @@ struct conf *conf_load_text(const char *name, const char *text, size_t len, stru
     size_t before = faults->count;
     struct loader l = {.c = new_conf(), .faults = faults};
     load_text(&l, add_file(&l, name), text, len);
-    return finish(&l, before, false);
+    return finish(&l, before);
 }
 
 /* ---- reading ---- */
@@ -351,12 +339,6 @@ const char *conf_text(const struct conf *c, const char *block, const char *title
 {
     const struct conf_block *b = model_find(c, def_named(block), title);
     return b ? model_text(c, b, name) : NULL;
-}
-
-int64_t conf_number(const struct conf *c, const char *block, const char *title, const char *name)
-{
-    const struct conf_block *b = model_find(c, def_named(block), title);
-    return b ? model_number(c, b, name) : 0;
 }
 
 bool conf_has_dispatcher(const struct conf *c)

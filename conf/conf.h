@@ -27,8 +27,6 @@ struct conf *conf_load_text(const char *name, const char *text, size_t len, stru
 /* Reads every secret that a file or $CREDENTIALS_DIRECTORY holds. 0, or -1 with the reasons in FAULTS. Slices
  * made before it lack those secrets. */
 int conf_read_secrets(struct conf *c, struct faults *faults);
-/* conf_load and conf_read_secrets with the faults of both: what `bridgebell check` wants. */
-struct conf *conf_check(const char *path, struct faults *faults);
 /* What is whole of a faulty file, so that a role can be asked about it and all faults are told at once:
  * blocks that lack something required are left out. NULL if the file cannot be read or parsed. Never to be
  * run. */
@@ -44,8 +42,6 @@ size_t conf_count(const struct conf *c, const char *block);
 const char *conf_title(const struct conf *c, const char *block, size_t index);
 /* NULL if unset or no such block. A list gives NULL. */
 const char *conf_text(const struct conf *c, const char *block, const char *title, const char *name);
-/* Numbers, durations (ms), sizes (bytes), switches (0 or 1), a rate's count (-1: off); 0 if unset. */
-int64_t conf_number(const struct conf *c, const char *block, const char *title, const char *name);
 /* True if the file runs a dispatcher: it has a dispatcher block, a bridge or a rule. */
 bool conf_has_dispatcher(const struct conf *c);
 /* Sender processes to start: 0 without a dispatcher and without a sender block. */

@@ -187,6 +187,24 @@ static const struct directive prices_directives[] = {
      "{ \"+48: 0.09\", \"+49: 0.35\", \"*: 0.50\" }"},
 };
 
+#define SUMMARY_ROW(name, of, example)                                                                       \
+    {                                                                                                        \
+        name, CONF_TEMPLATES, 0, D, 4, 10 * KIB, NULL, NULL,                                                 \
+            "Text of " of ", each language in front of its own; sees what `digest_message` sees.", example   \
+    }
+
+static const struct directive summaries_directives[] = {
+    SUMMARY_ROW("digest", "digests of rules that have no `digest_message`",
+                "{ \"en: {{ count }} from {{ rule }}\", \"pl: {{ count }} od {{ rule }}\" }"),
+    SUMMARY_ROW("quiet_hours", "what was held in quiet hours", "{ \"pl: {{ count }} z godzin ciszy\" }"),
+    SUMMARY_ROW("max_age", "what was older than `max_age`",
+                "{ \"pl: {{ count }} starszych od {{ rule }}\" }"),
+    SUMMARY_ROW("storm", "what a storm guard collects for rules that have no `storm_message`",
+                "{ \"pl: i jeszcze {{ count }} od {{ rule }}\" }"),
+    SUMMARY_ROW("budget", "what is collected because a budget is nearly spent",
+                "{ \"pl: {{ count }} od {{ rule }}\" }"),
+};
+
 static const struct directive limits_directives[] = {
     {"person_caps", CONF_RATE, CONF_OFF, D, 1, 1000000, "\"120/h\"", NULL,
      "Most messages to one person, whatever the rules; rules with `caps = off` do not count.", "\"60/h\""},
@@ -255,6 +273,9 @@ static const struct directive rule_directives[] = {
      "Beyond this rate a person gets one message \"and N more\" instead of the rest.", "\"10/min\""},
     {"storm_message", CONF_TEMPLATE, 0, D, 1, 10 * KIB, NULL, NULL,
      "Text of that message; sees what `digest_message` sees.", "\"and {{ count }} more from {{ rule }}\""},
+    {"storm_messages", CONF_TEMPLATES, 0, D, 4, 10 * KIB, NULL, NULL,
+     "The same in other languages, each with the language in front.",
+     "{ \"pl: i jeszcze {{ count }} od {{ rule }}\" }"},
     {"rule_caps", CONF_RATE, CONF_OFF, D, 1, 1000000, "\"600/h\"", NULL,
      "Most messages of the rule in all; off where `caps` is.", "\"100/h\""},
     BUDGET_ROWS("the rule", "200", "2000", "\"20.00\"", "\"200.00\""),
@@ -368,6 +389,10 @@ const struct block_def conf_blocks[] = {
      "How phone numbers are read, and which may be rung.", NULL},
     {"prices", CONF_UNTITLED, BLOCK(prices_directives), "What a message costs.", NULL},
     {"limits", CONF_UNTITLED, BLOCK(limits_directives), "What holds for all rules together.", NULL},
+    {"summaries", CONF_UNTITLED, BLOCK(summaries_directives),
+     "The words of digests and summaries, by language, where a rule has none of its own; English and Polish "
+     "ones are built in.",
+     NULL},
     {"rule", CONF_TITLE_TEXT, BLOCK(rule_directives), "Which events ring whom, and with what words.",
      "lorem"},
     {"dispatcher", CONF_UNTITLED, BLOCK(dispatcher_directives), "The process that decides and queues.", NULL},

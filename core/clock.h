@@ -9,7 +9,6 @@
 #ifndef CORE_CLOCK_H
 #define CORE_CLOCK_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 uint64_t clock_mono_ns(void);

@@ -24,12 +24,12 @@ static struct {
     uint64_t lost;
 } logger = {.format = LOG_LOGFMT, .level = LOG_INFO, .fd = STDERR_FILENO, .process = "bridgebell"};
 
-const char *const log_level_names[LOG_LEVELS + 1] = {"debug", "info", "warn", "error", NULL};
+static const char *const level_names[LOG_LEVELS] = {"debug", "info", "warn", "error"};
 
 int log_level_parse(const char *word)
 {
     for (int i = 0; i < LOG_LEVELS; i++)
-        if (strcmp(word, log_level_names[i]) == 0)
+        if (strcmp(word, level_names[i]) == 0)
             return i;
     return -1;
 }
@@ -198,7 +198,7 @@ void log_write(enum log_level level, const char *message, ...)
     char now[25];
     clock_format(clock_wall_ms(), now);
     put_text(&l, "ts", now);
-    put_text(&l, "level", log_level_names[level]);
+    put_text(&l, "level", level_names[level]);
     put_text(&l, "process", logger.process);
     put_text(&l, "msg", message);
     va_list args;

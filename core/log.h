@@ -67,8 +67,7 @@ bool log_wants(enum log_level level);
 /* Lines that could not be written since the start. */
 uint64_t log_lost(void);
 
-/* "debug" "info" "warn" "error", and back; -1 if unknown. */
-extern const char *const log_level_names[LOG_LEVELS + 1];
+/* From "debug", "info", "warn" or "error"; -1 if it is none of them. */
 int log_level_parse(const char *word);
 
 #endif

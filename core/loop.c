@@ -47,6 +47,8 @@ struct event_base *loop_base(void)
     if (!loop.base)
         panic("libevent does not start");
     loop.defer_event = event_new(loop.base, -1, 0, run_deferred, NULL);
+    if (!loop.defer_event)
+        panic("libevent does not start");
     return loop.base;
 }
 
@@ -107,6 +109,8 @@ struct loop_timer *loop_timer_new(loop_fn *fn, void *arg)
     t->fn = fn;
     t->arg = arg;
     t->event = event_new(loop_base(), -1, 0, timer_fired, t);
+    if (!t->event)
+        panic("no event for a timer");
     return t;
 }
 
@@ -115,7 +119,8 @@ void loop_timer_start(struct loop_timer *t, int64_t ms)
     if (ms < 0)
         ms = 0;
     struct timeval tv = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-    event_add(t->event, &tv);
+    if (event_add(t->event, &tv))
+        panic("libevent takes no timer");
 }
 
 void loop_timer_stop(struct loop_timer *t)

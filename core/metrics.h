@@ -9,7 +9,6 @@
 #ifndef CORE_METRICS_H
 #define CORE_METRICS_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "core/buf.h"

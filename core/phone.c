@@ -45,6 +45,14 @@ static bool squeeze(const char *text, size_t len, char *out, size_t size)
     return true;
 }
 
+/* Whether a number without a plus begins with the code, and what is behind that is long enough for a number.
+ * Completed once more it would be somebody else's. */
+static bool has_code(const char *number, const char *country)
+{
+    size_t len = country[0] ? strlen(country + 1) : 0;
+    return len && strncmp(number, country + 1, len) == 0 && strlen(number + len) >= PHONE_DIGITS_MIN;
+}
+
 const char *phone_normalise(const char *text, size_t len, const char *country, char out[PHONE_SIZE])
 {
     char plain[PHONE_SIZE + 8], whole[2 * sizeof plain];
@@ -63,6 +71,8 @@ const char *phone_normalise(const char *text, size_t len, const char *country, c
         if (plain[0] == '0')
             return "a phone number with a leading 0 is not completed: write it with a plus and the country "
                    "code";
+        if (has_code(plain, country))
+            return "it may begin with the country code already: write it with a plus";
         code = country;
     }
     size_t code_len = strlen(code), rest_len = strlen(rest);

@@ -18,8 +18,8 @@ bool phone_is(const char *text);
 bool phone_looks(const char *text, size_t len);
 
 /* Brings a number to E.164: blanks and marks go, "00" becomes the plus, and one without either is completed
- * by COUNTRY ("+48"; NULL: it is not). NULL with the number in OUT; otherwise why not, in fixed words that go
- * on behind "…: ". */
+ * by COUNTRY ("+48"; NULL: it is not), unless it begins with 0 or, as far as one can see, with the code. NULL
+ * with the number in OUT; otherwise why not, in fixed words that go on behind "…: ". */
 const char *phone_normalise(const char *text, size_t len, const char *country, char out[PHONE_SIZE]);
 
 /* True if NUMBER (E.164) begins with one of the COUNT prefixes. */

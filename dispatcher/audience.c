@@ -154,7 +154,7 @@ static void set_clear(struct recipient_set *s, size_t count)
         memset(s->slots, 0, s->size * sizeof *s->slots);
 }
 
-void recipient_list_clear(struct recipient_list *l)
+static void recipient_list_clear(struct recipient_list *l)
 {
     set_clear(&l->numbers, l->list == l->own ? l->count : 0);
     set_clear(&l->keys, l->missing_count);
@@ -190,6 +190,16 @@ static bool is_allowed(const struct recipients *r, const char *number)
     return r->allowed && phone_has_prefix(number, r->allowed->list, r->allowed->count);
 }
 
+/* P may be NULL. */
+static void speak_as(struct recipient *out, const struct person *p)
+{
+    if (!p)
+        return;
+    out->user = p->user;
+    out->lang = p->lang ? p->lang : out->lang;
+    out->zone = p->zone ? p->zone : out->zone;
+}
+
 /* A number that an event brought is hostile: it is rung only where the operator's list has its prefix. */
 static void add_number(struct resolving *r, const char *text, size_t len)
 {
@@ -204,6 +214,7 @@ static void add_number(struct resolving *r, const char *text, size_t len)
         add_missing(r, text, len, WHY_NUMBER, "the number has no allowed prefix");
     else {
         struct recipient person = *r->as;
+        speak_as(&person, directory_find_number(all->directory, number));
         person.number = number;
         add_person(r, person);
     }
@@ -215,10 +226,8 @@ static void add_text(struct resolving *r, const char *text, size_t len)
     const struct person *p = directory_find(r->audience->recipients->directory, text, len);
     if (p && p->number) {
         struct recipient person = *r->as;
+        speak_as(&person, p);
         person.number = p->number;
-        person.user = p->user;
-        person.lang = p->lang ? p->lang : person.lang;
-        person.zone = p->zone ? p->zone : person.zone;
         add_person(r, person);
     } else if (p) {
         add_missing(r, text, len, WHY_NUMBER, "no number in the directory");
@@ -371,11 +380,16 @@ static struct expr_value call_tagged(void *context, const struct expr_value *arg
     return t.count == t.size ? expr_list(t.items, t.count) : expr_failure("out of memory");
 }
 
+#define USER_IDS                                                                                             \
+    {                                                                                                        \
+        .types = EXPR_SET(EXPR_LIST), .elements = EXPR_TEXT                                                  \
+    }
+
 static const struct expr_function functions[] = {
-    {"member", 1, 1, call_member, NULL},
-    {"members", 0, 0, call_members, NULL},
-    {"others", 0, 0, call_others, NULL},
-    {"tagged", 1, 1, call_tagged, NULL},
+    {"member", 1, 1, call_member, NULL, {EXPR_TEXT}, {.types = EXPR_TEXT}},
+    {"members", 0, 0, call_members, NULL, {0}, USER_IDS},
+    {"others", 0, 0, call_others, NULL, {0}, USER_IDS},
+    {"tagged", 1, 1, call_tagged, NULL, {EXPR_TEXT}, USER_IDS},
 };
 
 const struct expr_env *audience_env(void)

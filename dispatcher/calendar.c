@@ -75,7 +75,7 @@ const struct expr_zone *calendar_zone(const char *name)
     return entry_or_utc(name)->zone;
 }
 
-bool calendar_zone_exists(const char *name)
+static bool zone_exists(const char *name)
 {
     return find_entry(name)->zone != NULL;
 }
@@ -205,7 +205,7 @@ static char *nearest_zone(const char *name)
 bool calendar_check_zone(const struct slice_block *block, const char *name, struct faults *faults)
 {
     const struct slice_setting *s = slice_get(block, name);
-    if (!s || !s->text || calendar_zone_exists(s->text))
+    if (!s || !s->text || zone_exists(s->text))
         return true;
     char *near = nearest_zone(s->text);
     if (near)

@@ -13,7 +13,6 @@
 #define DISPATCHER_CALENDAR_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "dispatcher/expr/zone.h"
@@ -32,7 +31,6 @@ int64_t calendar_moment_ms(const struct expr_zone *zone, int64_t local_s);
 
 /* The zone NAME; UTC if it is NULL or does not exist. Valid until the next call. */
 const struct expr_zone *calendar_zone(const char *name);
-bool calendar_zone_exists(const char *name);
 /* Adds a fault if the setting NAME of BLOCK names no time zone, with the nearest one that exists. True if it
  * is fine or unset. */
 bool calendar_check_zone(const struct slice_block *block, const char *name, struct faults *faults);

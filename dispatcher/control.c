@@ -1,6 +1,5 @@
 #include "dispatcher/control.h"
 
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

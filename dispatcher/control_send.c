@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "core/log.h"
 #include "core/phone.h"
 #include "core/str.h"
 #include "dispatcher/control_parts.h"

@@ -8,7 +8,11 @@
 #include "core/loop.h"
 #include "core/str.h"
 
-enum { AGAIN_MS = 1000, LONGEST_MS = 60000 };
+enum {
+    AGAIN_MS = 1000,
+    LONGEST_MS = 60000, /* between two looks into the store */
+    STEP_MS = 1000,     /* the store's time may leap, as when the host's clock is set, or the host slept */
+};
 
 struct digests {
     struct store *store;
@@ -17,6 +21,7 @@ struct digests {
     struct loop_timer *timer;
     int64_t next_ms; /* store time of the next look; 0: none is wanted */
     struct store_digests due;
+    bool looked;    /* once, since the start */
     bool looking;   /* the unit is with the store */
     size_t closing; /* units with the store */
     bool again;     /* look again soon */
@@ -32,6 +37,12 @@ struct closing {
 
 /* ---- when ---- */
 
+static void start_timer(struct digests *d, int64_t now_ms)
+{
+    int64_t in_ms = d->next_ms - now_ms;
+    loop_timer_start(d->timer, in_ms < 0 ? 0 : in_ms < STEP_MS ? in_ms : STEP_MS);
+}
+
 /* Not before what is under way has ended; that calls again. */
 static void look_in(struct digests *d, int64_t in_ms)
 {
@@ -42,7 +53,7 @@ static void look_in(struct digests *d, int64_t in_ms)
         d->next_ms = at_ms;
     if (d->stopped || d->looking || d->closing || (!earlier && loop_timer_pending(d->timer)))
         return;
-    loop_timer_start(d->timer, d->next_ms > now_ms ? d->next_ms - now_ms : 0);
+    start_timer(d, now_ms);
 }
 
 void digests_note(struct digests *d, const struct store_job *job)
@@ -99,6 +110,8 @@ static void close_one(struct digests *d, struct store_digest *digest)
     c->owner = d;
     c->count = digest->count;
     c->job = digest->job;
+    c->close.why = digest->why;
+    c->close.count = digest->count;
     c->close.shadow = digest->shadow;
     c->close.job = &c->job;
     c->close.unit = (struct store_unit){.kind = STORE_CLOSE, .done = on_closed, .arg = c};
@@ -114,6 +127,7 @@ static void on_due(struct store_unit *unit, enum store_status status)
 {
     struct digests *d = unit->arg;
     d->looking = false;
+    d->looked = d->looked || status == STORE_OK;
     d->again = status != STORE_OK;
     if (d->again || d->due.count == 0 || d->stopped) {
         store_digests_clear(&d->due);
@@ -128,12 +142,18 @@ static void on_due(struct store_unit *unit, enum store_status status)
 static void look(void *arg)
 {
     struct digests *d = arg;
-    d->next_ms = 0;
+    int64_t now_ms = store_now_ms(d->store);
     if (d->looking || d->closing || d->stopped)
         return;
+    if (now_ms < d->next_ms) {
+        start_timer(d, now_ms);
+        return;
+    }
+    d->next_ms = 0;
     d->looking = true;
     memset(&d->due, 0, sizeof d->due);
     d->due.unit = (struct store_unit){.kind = STORE_DIGESTS, .done = on_due, .arg = d};
+    d->due.doubt_quiet = !d->looked;
     store_submit(d->store, &d->due.unit);
 }
 

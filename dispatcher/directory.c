@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,6 +26,8 @@ struct stamp {
 
 struct directory {
     char *path, *log_path;
+    char *kept_path; /* NULL: there is no place for a copy */
+    bool keeps;      /* the copy is this one's to write */
     const char *country;
     const struct slice_setting *allowed;
     struct people *people;
@@ -79,8 +80,7 @@ static void fault_file(struct directory_reader *r, const char *why)
 
 enum { PIECE = 64 * 1024 };
 
-/* The whole file; of one that is too large, more than it may have. */
-static int read_text(int fd, struct buf *out)
+int directory_read_text(int fd, size_t most, struct buf *out)
 {
     static char piece[PIECE];
     for (;;) {
@@ -89,7 +89,7 @@ static int read_text(int fd, struct buf *out)
             continue;
         if (n <= 0)
             return (int)n;
-        if (buf_add(out, piece, (size_t)n) || out->len > DIRECTORY_BYTES_MAX)
+        if (buf_add(out, piece, (size_t)n) || out->len > most)
             return 0;
     }
 }
@@ -106,7 +106,7 @@ static void read_open(struct directory_reader *r, int fd)
         return;
     }
     buf_init(&text, DIRECTORY_BYTES_MAX + PIECE);
-    if (read_text(fd, &text) < 0)
+    if (directory_read_text(fd, DIRECTORY_BYTES_MAX, &text) < 0)
         fault_file(r, strerror(errno));
     else if (text.len > DIRECTORY_BYTES_MAX)
         fault_file(r, "larger than 64 MiB");
@@ -129,26 +129,44 @@ static void read_file(struct directory_reader *r)
         close(fd);
 }
 
-/* True with the new people in place; otherwise all stays and FAULTS say why. */
-static bool read_again(struct directory *d, struct faults *faults)
+static void open_reader(const struct directory *d, struct faults *faults, struct directory_reader *r)
 {
-    struct directory_reader r = {
+    *r = (struct directory_reader){
         .path = d->path,
         .country = d->country,
         .allowed = d->allowed,
         .row_word = "line",
         .faults = faults,
     };
+    directory_reader_open(r);
+}
+
+static void take_people(struct directory *d, struct directory_reader *r, int64_t read_ms)
+{
+    people_free(&d->people);
+    d->people = r->people;
+    r->people = NULL;
+    d->read_ms = read_ms;
+}
+
+static void keep(const struct directory *d)
+{
+    if (d->keeps && d->kept_path)
+        directory_kept_write(d->kept_path, d->path, d->people);
+}
+
+/* True with the new people in place; otherwise all stays and FAULTS say why. */
+static bool read_again(struct directory *d, struct faults *faults)
+{
+    struct directory_reader r;
     look(d, &d->tried);
-    directory_reader_open(&r);
+    open_reader(d, faults, &r);
     read_file(&r);
     bool good = r.bad == 0;
     if (good) {
-        people_free(&d->people);
-        d->people = r.people;
-        r.people = NULL;
-        d->read_ms = clock_wall_ms();
+        take_people(d, &r, clock_wall_ms());
         d->reads++;
+        keep(d);
     } else if (r.passing) {
         memset(&d->tried, 0, sizeof d->tried);
     }
@@ -156,38 +174,22 @@ static bool read_again(struct directory *d, struct faults *faults)
     return good;
 }
 
+/* True with the people of the copy in place. */
+static bool read_kept(struct directory *d)
+{
+    struct directory_reader r;
+    struct faults faults = {0};
+    int64_t at_ms;
+    open_reader(d, &faults, &r);
+    bool good = d->kept_path && directory_kept_read(d->kept_path, d->path, &r, &at_ms);
+    if (good)
+        take_people(d, &r, at_ms);
+    directory_reader_close(&r);
+    faults_free(&faults);
+    return good;
+}
+
 /* ---- life ---- */
-
-struct directory *directory_new(const struct slice *slice, struct faults *faults)
-{
-    const struct slice_block *numbers = slice_find(slice, "numbers", NULL);
-    const struct slice_setting *allowed = slice_get(numbers, "allowed");
-    const char *path = slice_text(slice_find(slice, "directory", NULL), "file", NULL);
-    if (!path || !*path)
-        return NULL;
-    struct directory *d = xcalloc(1, sizeof *d);
-    d->path = xstrdup(path);
-    d->log_path = xasprintf("%s-wal", path);
-    d->country = slice_text(numbers, "default_country", NULL);
-    d->allowed = allowed && allowed->count ? allowed : NULL;
-    d->people = people_new();
-    read_again(d, faults);
-    d->seen = d->tried;
-    return d;
-}
-
-void directory_free(struct directory **p)
-{
-    struct directory *d = *p;
-    if (!d)
-        return;
-    *p = NULL;
-    people_free(&d->people);
-    free(d->trouble);
-    free(d->path);
-    free(d->log_path);
-    free(d);
-}
 
 static void note_trouble(struct directory *d, const struct faults *faults)
 {
@@ -201,6 +203,61 @@ static void note_trouble(struct directory *d, const struct faults *faults)
         return;
     log_error("the directory cannot be read; the people of before stay", log_str("file", d->path),
               log_str("trouble", d->trouble), log_int("faults", (int64_t)faults->count));
+}
+
+/* Of a process that works by it, or will: a fault that came into the file since is no reason not to. */
+static void read_first(struct directory *d, bool starting, struct faults *faults)
+{
+    struct faults own = {0};
+    bool good = read_again(d, &own);
+    if (!good && starting && read_kept(d))
+        note_trouble(d, &own);
+    else
+        for (size_t i = 0; i < own.count; i++)
+            faults_add(faults, own.list[i].file, own.list[i].line, "%s", own.list[i].text);
+    faults_free(&own);
+}
+
+struct directory *directory_new(const struct slice *slice, struct faults *faults)
+{
+    const struct slice_block *numbers = slice_find(slice, "numbers", NULL);
+    const struct slice_setting *allowed = slice_get(numbers, "allowed");
+    const char *path = slice_text(slice_find(slice, "directory", NULL), "file", NULL);
+    if (!path || !*path)
+        return NULL;
+    struct directory *d = xcalloc(1, sizeof *d);
+    d->path = xstrdup(path);
+    d->log_path = xasprintf("%s-wal", path);
+    d->kept_path = directory_kept_path(slice);
+    d->country = slice_text(numbers, "default_country", NULL);
+    d->allowed = allowed && allowed->count ? allowed : NULL;
+    d->people = people_new();
+    read_first(d, slice_find(slice, SLICE_STARTING, NULL) != NULL, faults);
+    d->seen = d->tried;
+    return d;
+}
+
+void directory_keep(struct directory *d)
+{
+    if (!d)
+        return;
+    d->keeps = true;
+    if (!d->trouble)
+        keep(d);
+}
+
+void directory_free(struct directory **p)
+{
+    struct directory *d = *p;
+    if (!d)
+        return;
+    *p = NULL;
+    people_free(&d->people);
+    free(d->trouble);
+    free(d->path);
+    free(d->log_path);
+    free(d->kept_path);
+    free(d);
 }
 
 bool directory_refresh(struct directory *d)
@@ -244,11 +301,6 @@ void directory_tagged(const struct directory *d, const char *tag, size_t len,
 {
     if (d)
         people_tagged(d->people, tag, len, fn, arg);
-}
-
-size_t directory_count(const struct directory *d)
-{
-    return d ? people_count(d->people) : 0;
 }
 
 /* ---- telling ---- */

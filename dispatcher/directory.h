@@ -3,7 +3,9 @@
  * from a CSV file or an SQLite file (table `people`), read again when it changes.
  *
  * A file that cannot be read, or a row that is wrong, never takes away what was known: the old people stay
- * until a whole file reads well, and the fault is logged and shown. Rows are bounded in number and length.
+ * until a whole file reads well, and the fault is logged and shown. So that this holds for the next process,
+ * too, a copy of what was read well last is kept beside the store ("queue.db-people", mode 0600). Rows are
+ * bounded in number and length.
  */
 #ifndef DISPATCHER_DIRECTORY_H
 #define DISPATCHER_DIRECTORY_H
@@ -35,9 +37,12 @@ enum {
 
 /* Reads the file that the block `directory` names; NULL without a fault if there is no such block or file.
  * Its faults name the file and the line (SQLite: the row). The block `numbers` says what completes numbers
- * without a country code, and which prefixes they may have. Without a fault afterwards the directory is never
- * NULL if it is configured. SLICE must outlive it. */
+ * without a country code, and which prefixes they may have. Where SLICE has SLICE_STARTING a copy of this
+ * file is taken instead of one with faults, which are logged then. Without a fault afterwards the directory
+ * is never NULL if it is configured. SLICE must outlive it. */
 struct directory *directory_new(const struct slice *slice, struct faults *faults);
+/* From now on the copy is written; for the one process that has the store. D may be NULL. */
+void directory_keep(struct directory *d);
 void directory_free(struct directory **d);
 
 /* NULL if unknown, or without a directory (D NULL, here and below). Valid until directory_refresh says that
@@ -54,7 +59,6 @@ void directory_tagged(const struct directory *d, const char *tag, size_t len,
  * gone. Cheap when nothing changed; to be called every few seconds. Reading a million people holds up the
  * loop for about a second. */
 bool directory_refresh(struct directory *d);
-size_t directory_count(const struct directory *d);
 
 /* Adds "directory": {file, people, read_ms, trouble} to STATUS; appends metrics. D may be NULL. */
 void directory_status(const struct directory *d, cJSON *status);

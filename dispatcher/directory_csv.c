@@ -3,7 +3,6 @@
  * The text goes to the parser line by line, so that every row knows where it began.
  */
 #include <csv.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -68,10 +67,21 @@ static void read_head_field(struct directory_csv *c, size_t i)
         c->has_column[column] = true;
 }
 
+/* What programs write that call it CSV all the same. */
+static bool is_otherwise_separated(struct directory_csv *c)
+{
+    const char *name = field_text(c, 0);
+    return c->fields_count == 1 && (strchr(name, ';') || strchr(name, '\t'));
+}
+
 static void read_head(struct directory_csv *c)
 {
     size_t bad = c->reader->bad;
     c->has_head = true;
+    if (is_otherwise_separated(c)) {
+        fault_end(c, "expected commas between the columns, not semicolons or tabs");
+        return;
+    }
     if (c->fields_count > COLUMNS) {
         fault_end(c, "more columns than user_id, number, language, zone and tags");
         return;

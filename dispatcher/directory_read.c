@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/alloc.h"
 #include "core/phone.h"
 #include "core/str.h"
 #include "dispatcher/directory_parts.h"

@@ -343,7 +343,8 @@ static void tell_closed(struct engine *e, const struct store_digest *d, const st
 static void close_digest(struct engine *e, struct store_digest *d)
 {
     struct store_job job = d->job;
-    struct store_close unit = {.unit.kind = STORE_CLOSE, .job = &job, .shadow = d->shadow};
+    struct store_close unit = {
+        .unit.kind = STORE_CLOSE, .job = &job, .why = d->why, .count = d->count, .shadow = d->shadow};
     rules_close_digest(e->rules, d, e->now_ms, &unit.postpone_until_ms, &job);
     memset(&d->job, 0, sizeof d->job);
     store_close_run(&e->db, &unit.unit);
@@ -351,8 +352,9 @@ static void close_digest(struct engine *e, struct store_digest *d)
         free(job.reason);
         job.reason = NULL;
         tell_closed(e, d, &job);
-        drop_row(e, &job);
     }
+    if (unit.applied || unit.folded)
+        drop_row(e, &job);
     store_job_free(&job);
 }
 

@@ -26,7 +26,7 @@ static void add_id(cJSON *o, const char *name, const struct hash_id *id)
     cJSON_AddStringToObject(o, name, hex);
 }
 
-cJSON *explain_event(const struct event *e)
+static cJSON *event_json(const struct event *e)
 {
     cJSON *o = cJSON_CreateObject();
     add_id(o, "key", &e->key);
@@ -129,7 +129,7 @@ cJSON *explain_rules(struct rules *r, const struct event *e)
     rules_index_find(r->index, t.values, note_rule, &t);
     if (t.count)
         qsort(t.found, t.count, sizeof(struct rule *), in_order);
-    cJSON_AddItemToObject(o, "event", explain_event(e));
+    cJSON_AddItemToObject(o, "event", event_json(e));
     add_counts(o, r, t.count);
     cJSON *tried = cJSON_AddArrayToObject(o, "tried");
     for (size_t i = 0; i < t.count; i++) {
@@ -280,8 +280,10 @@ void explain_add_failures(cJSON *explanation, const struct rules *r, const struc
         const struct rule *rule = &r->list[i];
         if (rule->failed > counts[i].failed && rule->failure)
             cJSON_AddStringToObject(o, "failed", rule->failure);
-        if (rule->unrendered > counts[i].unrendered)
+        if (rule->unrendered > counts[i].unrendered) {
             cJSON_AddBoolToObject(o, "unrendered", true);
+            cJSON_AddStringToObject(o, "unrendered_why", rule->insertion_failure);
+        }
     }
 }
 

@@ -9,8 +9,6 @@
 
 #include "dispatcher/tool_parts.h"
 
-/* The event's header, {"key","bridge","channel",…}. */
-cJSON *explain_event(const struct event *e);
 /* {"event":{…},"rules":{"total","disabled","skipped","tried"},"tried":[{"rule","matched","when","parts":[…]}]}:
  * each rule that the index cannot exclude, with every part of its condition. Counters of the rules do not
  * move. */
@@ -23,7 +21,8 @@ void explain_add_job(cJSON *explanation, const struct rules *r, const struct sto
 struct rule_counts;
 struct rule_counts *explain_keep_counts(const struct rules *r);
 /* Between the two, after the event was decided: what failed of a rule that matches, as "failed" (the words of
- * the last such expression: recipients, keys) and "unrendered" (true: a part of its text). */
+ * the last such expression: recipients, keys) and "unrendered" (true: a part of its text; "unrendered_why"
+ * has the words). */
 void explain_add_failures(cJSON *explanation, const struct rules *r, const struct rule_counts *counts);
 void explain_restore_counts(struct rules *r, struct rule_counts **counts);
 

@@ -47,7 +47,8 @@ bool intake_interest_confirmed(const struct intake *i);
  * duplicates, …}; appends metrics, those of the listeners too. */
 void intake_status(struct intake *i, cJSON *status);
 void intake_metrics(struct intake *i, struct buf *out);
-/* NULL if every bridge has a listener and the store takes events; otherwise a phrase for /readyz. */
+/* NULL if every bridge has a listener that is subscribed; otherwise a phrase for /readyz, good until the next
+ * call. */
 const char *intake_trouble(struct intake *i);
 
 #endif

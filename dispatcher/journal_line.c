@@ -2,8 +2,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/str.h"
@@ -270,8 +268,8 @@ static int parse_ours(const cJSON *json, const cJSON *key, struct buf *out, cons
     return 0;
 }
 
-int journal_line_from_json(const cJSON *json, const char *raw, size_t len, const char *bridge,
-                           struct buf *out, const char **why)
+static int line_from_json(const cJSON *json, const char *raw, size_t len, const char *bridge, struct buf *out,
+                          const char **why)
 {
     int64_t at_ms = 0;
     const cJSON *key = cJSON_GetObjectItemCaseSensitive(json, "key");
@@ -294,7 +292,7 @@ int journal_line_parse(const char *text, size_t len, const char *bridge, struct 
     size_t before = out->len;
     int rc = -1;
     if (json)
-        rc = journal_line_from_json(json, text, len, bridge, out, why);
+        rc = line_from_json(json, text, len, bridge, out, why);
     else
         *why = "not JSON, or not UTF-8";
     cJSON_Delete(json);

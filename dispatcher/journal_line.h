@@ -19,9 +19,6 @@ int journal_line_print(const struct event *e, struct buf *out);
  * notification is given BRIDGE, and its own time as that of its arrival. 0, or -1 with *WHY, a fixed phrase.
  */
 int journal_line_parse(const char *text, size_t len, const char *bridge, struct buf *out, const char **why);
-/* The same of what was parsed already; RAW is the text of JSON. */
-int journal_line_from_json(const cJSON *json, const char *raw, size_t len, const char *bridge,
-                           struct buf *out, const char **why);
 /* The value of `received` of a line that this module printed; -1 if it does not begin so. */
 int64_t journal_line_received(const char *text, size_t len);
 

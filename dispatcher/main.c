@@ -13,7 +13,6 @@
 #include "core/loop.h"
 #include "dispatcher/control.h"
 #include "dispatcher/control_parts.h"
-#include "dispatcher/control_send.h"
 #include "dispatcher/digests.h"
 #include "dispatcher/door.h"
 #include "dispatcher/senders.h"
@@ -116,6 +115,7 @@ static int open_sockets(const struct slice *slice, struct faults *faults)
 static int begin_work(struct faults *faults)
 {
     struct control *p = &dispatcher.parts;
+    rules_keep_people(p->rules);
     p->queue = queue_new(p->slice, p->store);
     dispatcher.digests = digests_new(p->store, p->rules, p->queue);
     p->silences = silences_new(p->store);

@@ -1,6 +1,7 @@
 #include "dispatcher/message.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -63,11 +64,11 @@ static void load_translation(struct message *m, const struct slice_block *b, con
 void message_load(struct message *m, const struct slice_block *b, const char *name, const char *translations,
                   struct faults *faults)
 {
-    const struct slice_setting *s = slice_get(b, name);
+    const struct slice_setting *s = name ? slice_get(b, name) : NULL;
     if (s && s->text)
         m->plain = compile(b, name, s->text, 0, s->line, faults);
     m->personal = m->plain && is_personal(m->plain);
-    const struct slice_setting *list = translations ? slice_get(b, translations) : NULL;
+    const struct slice_setting *list = slice_get(b, translations);
     if (!list)
         return;
     m->others = xcalloc(list->count + 1, sizeof *m->others);
@@ -75,13 +76,16 @@ void message_load(struct message *m, const struct slice_block *b, const char *na
         load_translation(m, b, list, i, faults);
 }
 
-void message_load_text(struct message *m, const char *text)
+void message_add(struct message *m, const char *lang, const char *text)
 {
     struct expr_error error;
-    m->plain = expr_template_compile(text, strlen(text), message_env(), &error);
-    if (!m->plain)
+    m->others = xreallocarray(m->others, m->count + 1, sizeof *m->others);
+    struct message_translation *t = &m->others[m->count++];
+    snprintf(t->lang, sizeof t->lang, "%s", lang);
+    t->text = expr_template_compile(text, strlen(text), message_env(), &error);
+    if (!t->text)
         panic("own message: %s", error.message);
-    m->personal = is_personal(m->plain);
+    m->personal = true;
 }
 
 void message_free(struct message *m)
@@ -100,7 +104,7 @@ bool message_given(const struct message *m)
 
 /* ---- rendering ---- */
 
-const struct expr_template *message_pick(const struct message *m, const char *lang)
+const struct expr_template *message_translated(const struct message *m, const char *lang)
 {
     size_t main_len = strcspn(lang, "-_");
     for (size_t i = 0; i < m->count; i++)
@@ -109,7 +113,13 @@ const struct expr_template *message_pick(const struct message *m, const char *la
     for (size_t i = 0; i < m->count; i++)
         if (strncasecmp(m->others[i].lang, lang, main_len) == 0 && !m->others[i].lang[main_len])
             return m->others[i].text;
-    return m->plain;
+    return NULL;
+}
+
+const struct expr_template *message_pick(const struct message *m, const char *lang)
+{
+    const struct expr_template *t = message_translated(m, lang);
+    return t ? t : m->plain;
 }
 
 const char *message_lang(const struct message *m, const struct expr_template *t, const char *lang,
@@ -158,5 +168,6 @@ void message_render(const struct expr_template *t, struct expr_value values[MESS
     out->transliterated = fitted.transliterated;
     out->trimmed = fitted.trimmed;
     out->failures = result.failures;
+    snprintf(out->failure, sizeof out->failure, "%s", result.failure);
     bound(out);
 }

@@ -2,7 +2,8 @@
  * The message of a rule in the languages that it has, and what a person gets of it: rendered, fitted into
  * parts, priced.
  *
- * `message` is for everybody whose language is not among `messages`; so are digest_message and storm_message.
+ * `message` is for everybody whose language is not among `messages`; so are digest_message and storm_message,
+ * where they are given.
  * A text is rendered once for all recipients of an event that see the same.
  */
 #ifndef DISPATCHER_MESSAGE_H
@@ -26,15 +27,17 @@ struct message {
     bool personal; /* its text depends on the recipient's language or zone */
 };
 
-/* Reads the settings NAME (a text) and TRANSLATIONS (a list of "LANG: text", may be NULL) of B. Errors of
+/* Reads the settings NAME (a text, may be NULL) and TRANSLATIONS (a list of "LANG: text") of B. Errors of
  * expressions are faults with line and caret. */
 void message_load(struct message *m, const struct slice_block *b, const char *name, const char *translations,
                   struct faults *faults);
-/* From the program's own words. */
-void message_load_text(struct message *m, const char *text);
+/* Adds a text of the program's own in a language. */
+void message_add(struct message *m, const char *lang, const char *text);
 void message_free(struct message *m);
 bool message_given(const struct message *m);
-/* The template for a language: that of "pt-BR", else of "pt", else the plain one. */
+/* The translation for a language: that of "pt-BR", else of "pt", else NULL. */
+const struct expr_template *message_translated(const struct message *m, const char *lang);
+/* The template for a language: the translation, else the plain one. */
 const struct expr_template *message_pick(const struct message *m, const char *lang);
 /* The language that a template of M is written in: LANG if it is a translation, else PLAIN_LANG. */
 const char *message_lang(const struct message *m, const struct expr_template *t, const char *lang,
@@ -46,6 +49,7 @@ struct message_text {
     struct sms_size size;
     bool transliterated, trimmed;
     unsigned failures; /* insertions that failed */
+    char failure[128]; /* words of the first of them, "" if none */
 };
 
 /* Renders T with VALUES (of MESSAGE_SLOTS, the event's filled in; rule, lang and zone are set here) and fits

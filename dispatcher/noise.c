@@ -127,7 +127,8 @@ static struct expr *read_key(const struct slice_block *b, const char *name, stru
     struct expr_error error;
     if (!s || !s->text)
         return NULL;
-    struct expr *e = expr_compile(s->text, strlen(s->text), expr_event_env(), &error);
+    /* Whatever it gives is written as text; there is no wrong type. */
+    struct expr *e = expr_compile_for(s->text, strlen(s->text), expr_event_env(), NULL, &error);
     if (!e)
         rules_fault(faults, b, name, s->text, s->line, &error);
     return e;

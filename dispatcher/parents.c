@@ -6,7 +6,6 @@
 #include "core/alloc.h"
 #include "core/clock.h"
 #include "core/hash.h"
-#include "core/log.h"
 #include "core/loop.h"
 #include "core/metrics.h"
 

@@ -150,6 +150,12 @@ size_t people_count(const struct people *p)
     return p->count;
 }
 
+void people_each(const struct people *p, void (*fn)(void *arg, const struct person *p), void *arg)
+{
+    for (size_t i = 0; i < p->count; i++)
+        fn(arg, &p->list[i]);
+}
+
 void people_tagged(const struct people *p, const char *tag, size_t len,
                    void (*fn)(void *arg, const struct person *p), void *arg)
 {

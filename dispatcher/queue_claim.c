@@ -4,7 +4,6 @@
 
 #include "core/alloc.h"
 #include "core/clock.h"
-#include "core/log.h"
 #include "dispatcher/queue_private.h"
 
 /* Requests that the senders of one host can take, within its slots. */

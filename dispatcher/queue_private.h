@@ -1,10 +1,12 @@
 /*
  * What the parts of the scheduler share; nobody else includes this.
  *
- * queue.c        life, the pass, offers, the operator's hand
+ * queue.c        life, the pass, the operator's hand
+ * queue_offer.c  jobs that are leased by the transaction that inserts them
  * queue_claim.c  how much of each priority may be leased now, and fetching it from the store
  * queue_grant.c  senders, their credit, and grants
- * queue_result.c results, leases that ran out, changes and their commit
+ * queue_result.c what a result, or a lease without one, means for job, number and line
+ * queue_change.c changes from then until they are committed, counted, logged and acknowledged
  * queue_report.c status and metrics
  *
  * A lane is a line with its work: what is ready to leave, what is granted, what is known to be due. All times
@@ -232,9 +234,22 @@ void queue_results(struct queue_sender *s, uint64_t seq, struct msg_fields *list
 void queue_expire_leases(struct lane *lane, uint64_t now_ms);
 /* Gives leased jobs back that never left; frees the request. */
 void queue_give_back(struct lane *lane, struct request *r, const char *why);
+
+/* queue_change.c */
+/* Room for SIZE changes; owned by whoever made it until it is submitted. */
+struct change_set *queue_changes_new(struct queue *q, size_t size);
+/* A change with its verdict, both for the caller to fill; the verdict's lease goes with the set. */
+struct store_change *queue_changes_add(struct change_set *set, struct verdict **verdict);
+/* To the store, again and again until it is committed. */
+void queue_changes_submit(struct change_set *set);
 void queue_retry_changes(struct queue *q);
 void queue_stream_attach(struct queue_sender *s, uint64_t incarnation);
 void queue_stream_detach(struct queue_sender *s, uint64_t now_ms);
+/* The changes that the message SEQ of the stream's sender led to: submits them, and acknowledges SEQ once
+ * they and all before them are committed. */
+void queue_stream_add(struct stream *t, struct change_set *set, uint64_t seq);
+/* Acknowledges what is committed without a gap. */
+void queue_stream_acknowledge(struct stream *t);
 void queue_streams_tidy(struct queue *q, uint64_t now_ms);
 void queue_streams_free(struct queue *q);
 /* Counts and logs a job that a claim found past its time. */

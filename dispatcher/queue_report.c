@@ -1,9 +1,7 @@
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
-#include "core/str.h"
 #include "dispatcher/queue_private.h"
 
 /* ---- status ---- */

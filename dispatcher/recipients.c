@@ -167,15 +167,23 @@ static bool is_plain_word(const char *word)
 
 static const struct expr *read_expression(struct recipients *r, const struct place *at, struct faults *faults)
 {
+    static const struct expr_purpose people = {
+        .wanted = {.types = EXPR_TEXT | EXPR_SET(EXPR_LIST), .elements = EXPR_TEXT | EXPR_SET(EXPR_LIST)},
+        .demand = "recipients must be a string or a list of strings",
+    };
     struct expr_error error;
     const char *word = word_of(at);
     struct expr *expr = expr_compile(word, strlen(word), audience_env(), &error);
-    if (!expr && is_plain_word(word))
+    if (!expr && is_plain_word(word)) {
         fault_name(r, at, faults);
-    else if (!expr)
-        fault_expression(at, &error, faults);
-    if (!expr)
         return NULL;
+    }
+    if (expr && !expr_check(expr, audience_env(), &people, &error))
+        expr_free(&expr);
+    if (!expr) {
+        fault_expression(at, &error, faults);
+        return NULL;
+    }
     if ((r->exprs_count & (r->exprs_count - 1)) == 0)
         r->exprs = xreallocarray(r->exprs, r->exprs_count ? r->exprs_count * 2 : 1, sizeof(struct expr *));
     r->exprs[r->exprs_count++] = expr;

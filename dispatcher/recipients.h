@@ -59,7 +59,6 @@ struct recipient_list {
     size_t own_size, missing_size;
     struct recipient_set numbers, keys;
 };
-void recipient_list_clear(struct recipient_list *l); /* keeps the memory */
 void recipient_list_free(struct recipient_list *l);
 
 /* Reads the blocks recipients and numbers, and `language` and `zone` of the top-level one. Faults: a name

@@ -280,6 +280,9 @@ cJSON *replay_rules(struct rules *rules, struct replay_side *s)
         cJSON_AddNumberToObject(o, "errors", (double)rule->failed);
         if (rule->failure)
             cJSON_AddStringToObject(o, "last_error", rule->failure);
+        cJSON_AddNumberToObject(o, "insertions_failed", (double)rule->unrendered);
+        if (rule->insertion_failure)
+            cJSON_AddStringToObject(o, "last_insertion_error", rule->insertion_failure);
         cJSON_AddItemToArray(list, o);
     }
     return list;

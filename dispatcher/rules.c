@@ -33,7 +33,7 @@ static void load_when(struct rule *rule, struct faults *faults)
     struct expr_error error;
     if (!s)
         return;
-    rule->when = expr_compile(s->text, strlen(s->text), expr_event_env(), &error);
+    rule->when = expr_compile_for(s->text, strlen(s->text), expr_event_env(), &expr_condition, &error);
     if (rule->when)
         rule->needs = expr_analyse(rule->when);
     else
@@ -46,7 +46,7 @@ static void load_messages(struct rule *rule, struct faults *faults)
     if (text_of(b, "message", faults))
         message_load(&rule->message, b, "message", "messages", faults);
     message_load(&rule->digest_message, b, "digest_message", "digest_messages", faults);
-    message_load(&rule->storm_message, b, "storm_message", NULL, faults);
+    message_load(&rule->storm_message, b, "storm_message", "storm_messages", faults);
     rule->fit.transliterate = slice_flag(b, "transliterate", false);
     rule->fit.max_parts = (size_t)slice_number(b, "max_parts", PARTS_MAX);
 }
@@ -147,7 +147,8 @@ struct rules *rules_new(const struct slice *slice, struct faults *faults)
     check_money(r, slice, faults);
     r->language = language_of(slice);
     r->names = rules_table_new();
-    rules_own_messages(r);
+    r->slice = slice;
+    rules_load_summaries(r, faults);
     r->list = xcalloc(slice_count(slice, "rule") + 1, sizeof *r->list);
     for (const struct slice_block *b = NULL; (b = slice_next(slice, "rule", b));) {
         struct rule *rule = &r->list[r->count++];
@@ -178,12 +179,15 @@ void rules_free(struct rules **p)
         message_free(&r->list[i].digest_message);
         message_free(&r->list[i].storm_message);
         free(r->list[i].failure);
+        free(r->list[i].insertion_failure);
     }
     free(r->list);
     recipients_free(&r->recipients);
     recipient_list_free(&r->who);
-    for (size_t i = 0; i < WHY_COUNT; i++)
+    for (size_t i = 0; i < WHY_COUNT; i++) {
+        message_free(&r->summaries[i]);
         message_free(&r->own[i]);
+    }
     noise_free(&r->noise);
     prices_free(&r->prices);
     rules_table_free(&r->names);
@@ -198,10 +202,31 @@ void rules_use_members(struct rules *r, struct members *members)
     r->members = members;
 }
 
+void rules_keep_people(struct rules *r)
+{
+    directory_keep(r->directory);
+}
+
 void rules_refresh(struct rules *r)
 {
     if (directory_refresh(r->directory))
         recipients_people_changed(r->recipients);
+}
+
+void rules_keep_words(char **slot, const char *words, size_t len)
+{
+    if (*slot && strlen(*slot) == len && memcmp(*slot, words, len) == 0)
+        return;
+    free(*slot);
+    *slot = xstrndup(words, len);
+}
+
+void rules_note_text(struct rule *rule, const struct message_text *text)
+{
+    if (!text->failures)
+        return;
+    rule->unrendered++;
+    rules_keep_words(&rule->insertion_failure, text->failure, strlen(text->failure));
 }
 
 struct rule *rules_find(struct rules *r, const char *name)
@@ -225,6 +250,8 @@ static cJSON *rule_status(const struct rule *rule)
     cJSON_AddNumberToObject(o, "insertions_failed", (double)rule->unrendered);
     if (rule->failure)
         cJSON_AddStringToObject(o, "last_error", rule->failure);
+    if (rule->insertion_failure)
+        cJSON_AddStringToObject(o, "last_insertion_error", rule->insertion_failure);
     return o;
 }
 

@@ -28,6 +28,8 @@ void rules_silences(struct rules *r, struct silences *silences);
 
 /* Where members of containers are looked up; without it (or NULL) nobody knows any. */
 void rules_use_members(struct rules *r, struct members *members);
+/* From now on a copy of the directory is kept (directory.h); for the process that has the store. */
+void rules_keep_people(struct rules *r);
 /* Looks whether the directory's file changed; to be called every few seconds. */
 void rules_refresh(struct rules *r);
 

@@ -138,7 +138,7 @@ static const struct message_text *render(struct match *m, struct rule *rule, con
         return last->text;
     const char *lang = message_lang(&rule->message, t, to->lang, m->rules->language);
     message_render(t, m->values, rule->name, lang, to->zone, &rule->fit, m->rules->scratch, last->text);
-    rule->unrendered += last->text->failures > 0;
+    rules_note_text(rule, last->text);
     *last = (struct rendered){t, to->lang, to->zone, last->text};
     return last->text;
 }
@@ -146,10 +146,7 @@ static const struct message_text *render(struct match *m, struct rule *rule, con
 static void note_failure(struct rule *rule, const char *words, size_t len)
 {
     rule->failed++;
-    if (rule->failure && strlen(rule->failure) == len && memcmp(rule->failure, words, len) == 0)
-        return;
-    free(rule->failure);
-    rule->failure = xstrndup(words, len);
+    rules_keep_words(&rule->failure, words, len);
 }
 
 static void suppress(struct store_job *j, enum store_why why, char *reason)

@@ -31,7 +31,8 @@ struct rule {
         uint64_t count; /* not yet told of */
         int64_t at_ms;  /* 0: never told */
     } told[WHY_COUNT];
-    char *failure; /* words of the last failure of `when` or `to`; NULL: none */
+    char *failure;           /* words of the last failure of `when` or `to`; NULL: none */
+    char *insertion_failure; /* the same of an insertion in a text */
 };
 
 struct rules_index;
@@ -54,9 +55,11 @@ struct rules {
     struct rules_table *names; /* number: index in list */
     struct noise *noise;
     struct prices *prices;
-    const char *language;          /* of messages that have no other */
-    struct silences *silences;     /* not owned; NULL: there are none */
-    struct message own[WHY_COUNT]; /* the program's words for digests and summaries */
+    const char *language;      /* of messages that have no other */
+    struct silences *silences; /* not owned; NULL: there are none */
+    const struct slice *slice;
+    struct message summaries[WHY_COUNT]; /* the operator's words for digests and summaries of all rules */
+    struct message own[WHY_COUNT];       /* the program's */
     struct budget_warning warnings[RULES_WARNINGS_MAX];
     size_t warnings_count;
     struct expr_arena *arena;   /* of one event */
@@ -67,6 +70,10 @@ struct rules {
 /* ---- rules.c ---- */
 /* NULL if there is none of that name. */
 struct rule *rules_find(struct rules *r, const char *name);
+/* Replaces the words in *SLOT, which it owns. */
+void rules_keep_words(char **slot, const char *words, size_t len);
+/* Counts a text of RULE's that an insertion failed in. */
+void rules_note_text(struct rule *rule, const struct message_text *text);
 
 /* ---- rules_match.c ---- */
 /* False where an item's name says nothing certain of its jobs: entries of a kvdb are named by their users,
@@ -74,7 +81,8 @@ struct rule *rules_find(struct rules *r, const char *name);
 bool rules_item_identifies(const struct event_type *type);
 
 /* ---- rules_digest.c ---- */
-void rules_own_messages(struct rules *r);
+/* The words that digests and summaries have where a rule says nothing. */
+void rules_load_summaries(struct rules *r, struct faults *faults);
 
 /* ---- rules_index.c ---- */
 /* Finds the rules that an event can match: each has a key, a path and the values it may have there, chosen so

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "core/log.h"
 
 struct senders {
     struct queue *queue;

@@ -45,7 +45,12 @@ struct silences {
 static const struct expr_env *silence_env(void)
 {
     static const char *names[SILENCE_SLOTS];
-    static struct expr_env env = {.variables = names, .variable_count = SILENCE_SLOTS};
+    static const struct expr_kind kinds[SILENCE_SLOTS] = {
+        EXPR_EVENT_KINDS,
+        [SILENCE_SLOT_RULE] = {.types = EXPR_TEXT},
+        [SILENCE_SLOT_PRIORITY] = {.types = EXPR_TEXT},
+    };
+    static struct expr_env env = {.variables = names, .variable_count = SILENCE_SLOTS, .kinds = kinds};
     for (size_t i = 0; i < EXPR_EVENT_SLOTS; i++)
         names[i] = expr_event_env()->variables[i];
     names[SILENCE_SLOT_RULE] = "rule";
@@ -65,7 +70,7 @@ static void silence_free(struct silence *one)
 static struct expr *compile(const char *when, char *why, size_t size)
 {
     struct expr_error error;
-    struct expr *expr = expr_compile(when, strlen(when), silence_env(), &error);
+    struct expr *expr = expr_compile_for(when, strlen(when), silence_env(), &expr_condition, &error);
     if (!expr) {
         char caret[CARET_MAX];
         size_t len = expr_error_caret(when, strlen(when), &error, caret, sizeof caret);

@@ -315,6 +315,7 @@ static int load_leased(struct store *s)
     s->leased = jobs.list;
     s->leased_count = jobs.count;
     s->attempts = store_attempts_load(&s->db, &s->attempts_count);
+    store_digests_reclaim(&s->db);
     return db_commit(&s->db);
 }
 
@@ -346,7 +347,8 @@ static void init(struct store *s)
     if (s->wake_fd < 0)
         panic("eventfd: %s", strerror(errno));
     s->event = event_new(loop_base(), s->wake_fd, EV_READ | EV_PERSIST, woken, s);
-    event_add(s->event, NULL);
+    if (!s->event || event_add(s->event, NULL))
+        panic("libevent takes no eventfd");
 }
 
 static void begin_health(struct store *s)

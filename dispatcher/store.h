@@ -234,23 +234,30 @@ struct store_digest {
     char *context; /* of its first job */
 };
 /* Freezes up to STORE_DIGESTS_MAX digests that are due and gives them; a frozen one takes no more events and
- * is given again until it is closed. */
+ * is given again until it is closed: after half a minute, or at once by the next process. DOUBT_QUIET: those
+ * of quiet hours are all due, because the settings may be others than those that they were opened by. */
 struct store_digests {
     struct store_unit unit;
+    bool doubt_quiet;
     struct store_digest *list; /* result; store_digests_clear */
     size_t count;
     int64_t next_due_in_ms; /* when the next one is due; -1: none is open */
 };
 void store_digests_clear(struct store_digests *d);
-/* JOB has the row and id of the digest's held job, and its final text, parts, price, and gates (rates and
- * budgets; no windows, no digests). One that a rate refuses stays frozen and is due again when that has room.
- * State JOB_SUPPRESSED ends it as such. */
+/* JOB has the row and id of the digest's held job, and its final text, parts, price, provider, and gates
+ * (rates and budgets; no windows, no digests). State JOB_SUPPRESSED ends it as such. One that a rate refuses,
+ * or that is postponed, is open again and due when that has room; if another of its key was opened meanwhile
+ * that one takes over what it holds. Nothing happens if it holds another COUNT by now. */
 struct store_close {
     struct store_unit unit;
     struct store_job *job;
+    enum store_why why; /* the digest's */
+    int64_t count;
     bool shadow;
     int64_t postpone_until_ms; /* not 0: it only becomes due again then */
-    bool applied, postponed;   /* result */
+    /* result */
+    bool applied, postponed;
+    bool folded; /* postponed, and its job is merged into the other one */
 };
 
 /* ---- parents ---- */

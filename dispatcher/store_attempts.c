@@ -6,7 +6,6 @@
  * A row's list is a checksum and then pairs of numbers, the key and how long the number is blocked, no more
  * of them than fit into a page. A row that does not match its checksum is left out.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/alloc.h"

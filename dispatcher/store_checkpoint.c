@@ -44,10 +44,10 @@ static void *checkpoint_main(void *arg)
             pthread_cond_wait(&c->wake, &c->wake_lock);
             continue;
         }
+        c->wanted = false; /* before: what is wanted meanwhile is another copy */
         pthread_mutex_unlock(&c->wake_lock);
         copy(c);
         pthread_mutex_lock(&c->wake_lock);
-        c->wanted = false;
     }
     pthread_mutex_unlock(&c->wake_lock);
     return NULL;

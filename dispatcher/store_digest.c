@@ -3,7 +3,9 @@
  *
  * A digest's id is the hash of its key and the store time of its first event. While it is open, events join
  * it; closing freezes it first, so that what its message tells is fixed, and later events open the next one.
- * A frozen digest is given out again until it is closed, so nothing is lost by a crash in between.
+ * A frozen digest is given out again until it is closed, so nothing is lost by a crash in between. One that
+ * may not ring yet is open again; with one that was opened meanwhile it becomes one, so that of each key
+ * there is never more than one that waits.
  */
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -11,8 +13,8 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "core/buf.h"
 #include "core/log.h"
+#include "core/str.h"
 #include "dispatcher/expr/text.h"
 #include "dispatcher/store_parts.h"
 
@@ -27,18 +29,39 @@ static void add_text(cJSON *list, const char *text, size_t most)
     free(cut);
 }
 
-static char *with_text(const char *texts, const char *text)
+/* As far as there is room. */
+static void add_older(cJSON *list, const char *texts)
 {
-    cJSON *old = texts ? cJSON_Parse(texts) : NULL, *list = cJSON_CreateArray();
-    add_text(list, text, TEXT_BYTES_MAX);
-    for (int i = 0; i < STORE_DIGEST_TEXTS - 1 && i < cJSON_GetArraySize(old); i++) {
-        const char *one = cJSON_GetStringValue(cJSON_GetArrayItem(old, i));
-        add_text(list, one ? one : "", OLDER_BYTES_MAX);
-    }
+    cJSON *old = texts ? cJSON_Parse(texts) : NULL;
+    const cJSON *one;
+    for (one = old ? old->child : NULL; one && cJSON_GetArraySize(list) < STORE_DIGEST_TEXTS; one = one->next)
+        add_text(list, cJSON_IsString(one) ? one->valuestring : "",
+                 cJSON_GetArraySize(list) ? OLDER_BYTES_MAX : TEXT_BYTES_MAX);
+    cJSON_Delete(old);
+}
+
+/* Free with cJSON_free. */
+static char *print_texts(cJSON *list)
+{
     char *out = cJSON_PrintUnformatted(list);
     cJSON_Delete(list);
-    cJSON_Delete(old);
     return out;
+}
+
+static char *with_text(const char *texts, const char *text)
+{
+    cJSON *list = cJSON_CreateArray();
+    add_text(list, text, TEXT_BYTES_MAX);
+    add_older(list, texts);
+    return print_texts(list);
+}
+
+static char *joined_texts(const char *newer, const char *older)
+{
+    cJSON *list = cJSON_CreateArray();
+    add_older(list, newer);
+    add_older(list, older);
+    return print_texts(list);
 }
 
 static void read_texts(struct store_digest *d, const char *texts)
@@ -175,11 +198,25 @@ static void drop(struct store_db *db, int64_t row)
 }
 
 /* Given out once, it is given out again only when whoever has it should have closed it long ago. */
-static void freeze(struct store_db *db, int64_t row, int64_t due_ms)
+static void freeze(struct store_db *db, int64_t row)
 {
     sqlite3_stmt *st = db_stmt(db, SQL_DIGEST_FREEZE);
     sqlite3_bind_int64(st, 1, row);
-    sqlite3_bind_int64(st, 2, due_ms);
+    sqlite3_bind_int64(st, 2, db->now_ms + FREEZE_AGAIN_MS);
+    db_run(db, st);
+}
+
+void store_digests_reclaim(struct store_db *db)
+{
+    db_run(db, db_stmt(db, SQL_DIGEST_RECLAIM));
+}
+
+/* They end when the quiet hours of these settings do, which may be now. */
+static void doubt_quiet(struct store_db *db)
+{
+    sqlite3_stmt *st = db_stmt(db, SQL_DIGEST_DOUBT);
+    sqlite3_bind_int(st, 1, WHY_QUIET);
+    sqlite3_bind_int64(st, 2, db->now_ms);
     db_run(db, st);
 }
 
@@ -235,6 +272,8 @@ void store_digests_run(struct store_db *db, struct store_unit *unit)
 {
     struct store_digests *u = (struct store_digests *)unit;
     struct due_rows due = {.count = 0};
+    if (u->doubt_quiet)
+        doubt_quiet(db);
     find_due(db, &due);
     u->count = 0;
     u->list = due.count ? xcalloc(due.count, sizeof *u->list) : NULL;
@@ -245,7 +284,7 @@ void store_digests_run(struct store_db *db, struct store_unit *unit)
             continue;
         }
         read_digest(db, due.list[i], d);
-        freeze(db, due.list[i], db->now_ms + FREEZE_AGAIN_MS);
+        freeze(db, due.list[i]);
         u->count++;
     }
     u->next_due_in_ms = next_due_in(db);
@@ -262,6 +301,7 @@ static void fill(struct store_db *db, const struct store_job *j, uint64_t sum)
     sqlite3_bind_int(st, 4, j->parts);
     sqlite3_bind_int64(st, 5, j->price_micro);
     sqlite3_bind_int64(st, 6, (int64_t)sum);
+    db_bind_text(st, 7, j->provider);
     db_run(db, st);
 }
 
@@ -290,15 +330,100 @@ static const char *words_of(const struct store_noise *n, char *out, size_t size)
     return out;
 }
 
+/* ---- putting off ---- */
+
+/* The row of a digest, as far as it is of interest to another one. */
+struct standing_digest {
+    struct hash_id key;
+    int64_t count, since_ms, until_ms;
+    char *texts;
+    bool frozen;
+};
+
+static bool find_digest(struct store_db *db, int64_t row, struct standing_digest *out)
+{
+    sqlite3_stmt *st = db_stmt(db, SQL_DIGEST_BY_ROW);
+    sqlite3_bind_int64(st, 1, row);
+    *out = (struct standing_digest){.count = 0};
+    if (!db_row(db, st))
+        return false;
+    db_id(st, 0, &out->key);
+    out->count = sqlite3_column_int64(st, 3);
+    out->since_ms = sqlite3_column_int64(st, 4);
+    out->until_ms = sqlite3_column_int64(st, 5);
+    out->texts = db_text(st, 6);
+    out->frozen = sqlite3_column_int(st, 8) != 0;
+    sqlite3_reset(st);
+    return true;
+}
+
+/* Adds what D has to the one that is open; false if there is none. That one is due then, if not before. */
+static bool add_to_younger(struct store_db *db, const struct standing_digest *d, int64_t due_ms,
+                           struct hash_id *id)
+{
+    sqlite3_stmt *st = db_stmt(db, SQL_DIGEST_OPEN);
+    db_bind_id(st, 1, &d->key);
+    if (!db_row(db, st))
+        return false;
+    int64_t row = sqlite3_column_int64(st, 0);
+    char *texts = joined_texts((const char *)sqlite3_column_text(st, 4), d->texts);
+    db_id(st, 5, id);
+    sqlite3_reset(st);
+    st = db_stmt(db, SQL_DIGEST_FOLD);
+    sqlite3_bind_int64(st, 1, row);
+    sqlite3_bind_int64(st, 2, d->count);
+    sqlite3_bind_int64(st, 3, d->since_ms);
+    sqlite3_bind_int64(st, 4, d->until_ms);
+    db_bind_text(st, 5, texts);
+    sqlite3_bind_int64(st, 6, due_ms);
+    db_run(db, st);
+    cJSON_free(texts);
+    return true;
+}
+
+static void thaw(struct store_db *db, const struct standing_digest *d, int64_t row, int64_t due_ms)
+{
+    /* One whose job an operator has cancelled. */
+    sqlite3_stmt *st = db_stmt(db, SQL_DIGEST_STALE);
+    db_bind_id(st, 1, &d->key);
+    db_run(db, st);
+    st = db_stmt(db, SQL_DIGEST_THAW);
+    sqlite3_bind_int64(st, 1, row);
+    sqlite3_bind_int64(st, 2, due_ms);
+    db_run(db, st);
+}
+
+static void put_off(struct store_db *db, struct store_close *c, struct store_standing *s,
+                    const struct standing_digest *d, int64_t due_ms)
+{
+    char reason[200], hex[2 * HASH_ID_BYTES + 1];
+    struct hash_id into;
+    const char *why = store_why_names[c->why];
+    c->postponed = true;
+    if (!add_to_younger(db, d, due_ms, &into)) {
+        thaw(db, d, c->job->row, due_ms);
+        s->due_ms = due_ms;
+        store_row_step(db, s, JOB_HELD, why, 0);
+        return;
+    }
+    str_hex(into.bytes, HASH_ID_BYTES, hex);
+    snprintf(reason, sizeof reason, "%s: into %s", why, hex);
+    s->state = JOB_MERGED;
+    s->finished_ms = db->now_ms;
+    store_row_step(db, s, JOB_HELD, reason, 0);
+    drop(db, c->job->row);
+    c->folded = true;
+}
+
 /* What becomes of a digest whose text is known. */
-static void decide(struct store_db *db, struct store_close *c, struct store_standing *s)
+static void decide(struct store_db *db, struct store_close *c, struct store_standing *s,
+                   const struct standing_digest *d)
 {
     struct store_job *j = c->job;
     struct store_noise *n = j->noise;
     char words[160];
     if (c->postpone_until_ms) {
-        freeze(db, j->row, c->postpone_until_ms);
-        c->postponed = true;
+        put_off(db, c, s, d, c->postpone_until_ms);
         return;
     }
     n->refused_by = SIZE_MAX;
@@ -309,8 +434,7 @@ static void decide(struct store_db *db, struct store_close *c, struct store_stan
     n->why = WHY_NOTHING;
     int64_t wait_ms = store_gates_close(db, j);
     if (wait_ms > 0) {
-        freeze(db, j->row, db->now_ms + (wait_ms > AGAIN_MS_MIN ? wait_ms : AGAIN_MS_MIN));
-        c->postponed = true;
+        put_off(db, c, s, d, db->now_ms + (wait_ms > AGAIN_MS_MIN ? wait_ms : AGAIN_MS_MIN));
     } else if (wait_ms < 0 || c->shadow) {
         n->why = wait_ms < 0 ? n->gates[n->refused_by].why : WHY_SHADOW;
         end_digest(db, c, s, JOB_SUPPRESSED, words_of(n, words, sizeof words));
@@ -323,16 +447,21 @@ void store_close_run(struct store_db *db, struct store_unit *unit)
 {
     struct store_close *c = (struct store_close *)unit;
     struct store_standing s;
-    c->applied = c->postponed = false;
+    struct standing_digest d;
+    c->applied = c->postponed = c->folded = false;
     sqlite3_stmt *st = db_stmt(db, SQL_STANDING_BY_ROW);
     sqlite3_bind_int64(st, 1, c->job->row);
     if (!db_row(db, st))
         return;
     store_row_standing(st, &s);
     sqlite3_reset(st);
-    if (memcmp(&s.id, &c->job->id, sizeof s.id) != 0 || s.state != JOB_HELD || !s.intact)
+    if (memcmp(&s.id, &c->job->id, sizeof s.id) != 0 || s.state != JOB_HELD || !s.intact ||
+        !find_digest(db, c->job->row, &d))
         return;
-    decide(db, c, &s);
+    /* It may have been given out twice, and have collected more since. */
+    if (d.frozen && d.count == c->count)
+        decide(db, c, &s, &d);
+    free(d.texts);
 }
 
 /* ---- after damage ---- */

@@ -6,8 +6,6 @@
  * A shared gate is asked once for all recipients of a rule and an event.
  */
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/alloc.h"

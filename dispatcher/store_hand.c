@@ -2,7 +2,6 @@
  * What an operator does to jobs, and facts.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/alloc.h"
 #include "dispatcher/store_parts.h"

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/alloc.h"
 #include "dispatcher/rules_table.h"
 #include "dispatcher/store_parts.h"
 

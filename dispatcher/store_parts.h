@@ -106,6 +106,10 @@ enum store_sql {
     SQL_DIGEST_NEXT,
     SQL_DIGEST_BY_ROW,
     SQL_DIGEST_FREEZE,
+    SQL_DIGEST_THAW,
+    SQL_DIGEST_FOLD,
+    SQL_DIGEST_RECLAIM,
+    SQL_DIGEST_DOUBT,
     SQL_DIGEST_DROP,
     SQL_DIGEST_ORPHANS,
     SQL_JOB_FILL,
@@ -356,6 +360,8 @@ bool store_gates_keep_row(struct store_db *db, const char *rule, enum store_why 
 void store_digest_join(struct store_db *db, struct store_job *j, const struct store_merge *merge);
 /* Held jobs that are neither digest nor parent, after damage: nobody would ever close them. */
 void store_digest_orphans(struct store_db *db);
+/* What an earlier process has frozen and not closed is due at once. */
+void store_digests_reclaim(struct store_db *db);
 
 /* ---- store_claim.c ---- */
 int64_t store_oldest_due(struct store_db *db);

@@ -5,7 +5,6 @@
  * what decides whether the job is sent again. SQLite notices neither a flipped byte in a page nor an index
  * that points to the wrong row; these do.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/alloc.h"

@@ -2,7 +2,6 @@
  * The tables, and the way from an older version to the current one. `user_version` is the version; 0 with no
  * tables is an empty file.
  */
-#include <string.h>
 
 #include "core/log.h"
 #include "dispatcher/store_parts.h"

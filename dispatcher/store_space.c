@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "core/alloc.h"
-#include "core/log.h"
 #include "dispatcher/store_parts.h"
 
 /* An outcome as it grows the database, and how far the need may move before the file is made larger. */

@@ -5,7 +5,6 @@
  * because it would sit in the commit path; store_checkpoint.c does that. No memory map, because a damaged
  * file must be an error and not a signal.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -106,15 +105,20 @@ static const char *const texts[SQL_COUNT] = {
         "UPDATE digests SET count = ?2, since_ms = ?3, until_ms = ?4, texts = ?5 WHERE row = ?1",
     [SQL_DIGEST_DUE] = "SELECT row FROM digests WHERE due_ms <= ?1 ORDER BY due_ms, row LIMIT ?2",
     [SQL_DIGEST_NEXT] = "SELECT min(due_ms) FROM digests",
-    [SQL_DIGEST_BY_ROW] = "SELECT key, why, shadow, count, since_ms, until_ms, texts, context FROM digests"
-                          " WHERE row = ?1",
+    [SQL_DIGEST_BY_ROW] = "SELECT key, why, shadow, count, since_ms, until_ms, texts, context,"
+                          " frozen FROM digests WHERE row = ?1",
     [SQL_DIGEST_FREEZE] = "UPDATE digests SET frozen = 1, due_ms = ?2 WHERE row = ?1",
+    [SQL_DIGEST_THAW] = "UPDATE digests SET frozen = 0, due_ms = ?2 WHERE row = ?1",
+    [SQL_DIGEST_FOLD] = "UPDATE digests SET count = count + ?2, since_ms = min(since_ms, ?3),"
+                        " until_ms = max(until_ms, ?4), texts = ?5, due_ms = min(due_ms, ?6) WHERE row = ?1",
+    [SQL_DIGEST_RECLAIM] = "UPDATE digests SET due_ms = 0 WHERE frozen = 1",
+    [SQL_DIGEST_DOUBT] = "UPDATE digests SET due_ms = ?2 WHERE why = ?1 AND due_ms > ?2",
     [SQL_DIGEST_DROP] = "DELETE FROM digests WHERE row = ?1",
     [SQL_DIGEST_ORPHANS] = "SELECT " STORE_STANDING_COLUMNS " FROM jobs WHERE state = 2"
                            " AND (state < 3 OR state > 7) AND row NOT IN (SELECT row FROM digests)"
                            " AND row NOT IN (SELECT row FROM parents)",
-    [SQL_JOB_FILL] = "UPDATE jobs SET text = ?2, from_name = ?3, parts = ?4, price_micro = ?5, sum = ?6"
-                     " WHERE row = ?1",
+    [SQL_JOB_FILL] = "UPDATE jobs SET text = ?2, from_name = ?3, parts = ?4, price_micro = ?5, sum = ?6,"
+                     " provider = ?7 WHERE row = ?1",
     [SQL_TALLY_ALL] = "SELECT rule, why, jobs, parts, price_micro FROM tallies",
     [SQL_TALLY_SET] = "INSERT INTO tallies VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET"
                       " jobs = excluded.jobs, parts = excluded.parts, price_micro = excluded.price_micro",

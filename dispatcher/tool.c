@@ -1,10 +1,9 @@
 #include "dispatcher/tool.h"
 
+#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "core/alloc.h"
 #include "core/buf.h"
 #include "core/log.h"
 #include "dispatcher/expr/expr.h"
@@ -42,10 +41,12 @@ static int load_event(struct tool_event *t, const char *path, const char *bridge
 {
     struct buf text;
     struct event e;
-    const char *why = "cannot be read";
+    const char *why = NULL;
     buf_init(&text, EVENT_FRAME_MAX);
     int rc = read_all(path, &text);
-    if (rc == 0)
+    if (rc)
+        why = text.failed ? "longer than 16 MiB" : strerror(errno);
+    else
         rc = event_normalise(bridge, text.data ? text.data : "", text.len, 0, 0, &t->packed, &why);
     buf_free(&text);
     if (rc == 0 && event_unpack(&t->in, t->packed.data, t->packed.len, &e) == 0) {

@@ -130,6 +130,6 @@ void api_call(struct api *a, enum failure_step step, const char *method, cJSON *
         .total_timeout_ms = a->request_timeout_ms,
         .max_answer_bytes = ANSWER_MAX_BYTES,
     };
-    if (!http_begin(a->client, &call, on_done, a))
+    if (http_begin(a->client, &call, on_done, a))
         panic("no slot for a single call");
 }

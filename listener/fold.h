@@ -50,7 +50,7 @@ void fold_flush(struct fold *f);
 /* Timestamp of the oldest live file that is held, or -1. */
 int64_t fold_oldest_ms(const struct fold *f);
 size_t fold_held(const struct fold *f);
-/* Files that were let go without a message. */
+/* Files that were let go without a message, since the start. */
 uint64_t fold_strays(const struct fold *f);
 
 #endif

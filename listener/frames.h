@@ -9,7 +9,6 @@
 #ifndef LISTENER_FRAMES_H
 #define LISTENER_FRAMES_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -24,6 +24,7 @@ struct intake_counts {
     uint64_t dropped;   /* of no interest */
     uint64_t malformed; /* not a notification */
     uint64_t folded;    /* inbox entries made */
+    uint64_t strayed;   /* files of inbox entries whose message did not come */
     uint64_t recovered; /* by catch-up */
 };
 

@@ -1,7 +1,6 @@
 #include "listener/outbox.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/alloc.h"
 #include "core/log.h"

@@ -40,12 +40,18 @@ static void judge_result(const cJSON *result, struct rpc_answer *a)
     }
 }
 
+/* And not a notification; a failed call may have no id. */
+static bool is_answer(const cJSON *json)
+{
+    return cJSON_IsObject(json) && (cJSON_HasObjectItem(json, "jsonrpc") || cJSON_HasObjectItem(json, "id"));
+}
+
 void rpc_judge(const cJSON *json, struct rpc_answer *a)
 {
     memset(a, 0, sizeof *a);
     a->id = -1;
     a->message = a->data = "";
-    if (!rpc_is_answer(json))
+    if (!is_answer(json))
         return;
     a->form = RPC_ODD;
     const cJSON *id = cJSON_GetObjectItemCaseSensitive(json, "id");
@@ -61,9 +67,4 @@ void rpc_judge(const cJSON *json, struct rpc_answer *a)
     } else if (!error || cJSON_IsNull(error)) {
         judge_result(cJSON_GetObjectItemCaseSensitive(json, "result"), a);
     }
-}
-
-bool rpc_is_answer(const cJSON *json)
-{
-    return cJSON_IsObject(json) && (cJSON_HasObjectItem(json, "jsonrpc") || cJSON_HasObjectItem(json, "id"));
 }

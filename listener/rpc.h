@@ -33,7 +33,5 @@ struct rpc_answer {
 char *rpc_request(int64_t id, const char *method, cJSON *params);
 /* Judges a parsed answer. ANSWER's views live as long as JSON. */
 void rpc_judge(const cJSON *json, struct rpc_answer *answer);
-/* True if a parsed message is an answer (or a failed one without an id) and not a notification. */
-bool rpc_is_answer(const cJSON *json);
 
 #endif

@@ -12,7 +12,6 @@
 #define LISTENER_SPILL_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "core/buf.h"

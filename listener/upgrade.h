@@ -2,7 +2,6 @@
 #ifndef LISTENER_UPGRADE_H
 #define LISTENER_UPGRADE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "core/buf.h"

@@ -1,10 +1,7 @@
 #include "listener/ws.h"
 
-#include <sodium.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "core/alloc.h"
 #include "core/buf.h"
@@ -123,11 +120,6 @@ void ws_close(struct ws *w, int code)
     flush(w);
     if (w->phase == OPEN)
         w->phase = CLOSING;
-}
-
-bool ws_flushed(const struct ws *w)
-{
-    return w->out.len == 0;
 }
 
 /* ---- what comes ---- */

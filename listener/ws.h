@@ -57,8 +57,6 @@ struct ws *ws_new(const struct ws_options *options, const struct ws_ops *ops, vo
 int ws_send(struct ws *w, const char *text, size_t len);
 /* Sends a close frame with CODE and takes nothing more; free it after a moment. */
 void ws_close(struct ws *w, int code);
-/* True when everything queued was handed to the kernel. */
-bool ws_flushed(const struct ws *w);
 uint64_t ws_bytes(const struct ws *w);
 uint64_t ws_pings(const struct ws *w);
 /* Monotonic clock, ms, of the last byte. */

@@ -1,7 +1,5 @@
 /* Subcommands that ask the running master for one thing and print one line. */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "conf/units.h"
 #include "core/clock.h"

@@ -2,13 +2,12 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/str.h"
 #include "master/json.h"
 
-enum { TEXT_SIZE = 600, CLOCK_BEHIND_MS = 60000 };
+enum { TEXT_SIZE = 600, CLOCK_BEHIND_MS = 60000, LOOK_UP_S = 300 };
 
 struct sink {
     void (*fn)(void *arg, const char *what, const char *do_next);
@@ -136,6 +135,21 @@ static void look_at_rules(struct sink *sink, const cJSON *status)
                     json_text(rule, "name"), json_number(rule, "errors"), json_text(rule, "last_error"));
 }
 
+static void look_at_people(struct sink *sink, const cJSON *status)
+{
+    const cJSON *directory = json_member(status, "directory"), *waiting = json_member(status, "waiting");
+    const char *trouble = json_text(directory, "trouble");
+    char since[32];
+    if (trouble[0])
+        raise_alarm(sink, "\"bridgebell check\" lists every fault; it is read again when it changes",
+                    "the directory cannot be read, the people of before stay: %s", trouble);
+    if (json_number(waiting, "events") > 0 && json_number(waiting, "oldest_s") >= LOOK_UP_S)
+        raise_alarm(sink, "can the Bridge be asked? The log of its listener says why not",
+                    "%.0f events wait for the members of their containers, the oldest for %s",
+                    json_number(waiting, "events"),
+                    str_duration((int64_t)json_number(waiting, "oldest_s") * 1000, since, sizeof since));
+}
+
 static void look_at_budgets(struct sink *sink, const cJSON *status)
 {
     const cJSON *one;
@@ -166,6 +180,7 @@ void alarms_each(const cJSON *status, void (*fn)(void *arg, const char *what, co
     look_at_bridges(&sink, status);
     look_at_queue(&sink, status);
     look_at_rules(&sink, status);
+    look_at_people(&sink, status);
     look_at_config(&sink, status);
     /* What keeps /readyz from 200 and has no words of its own above. */
     if (sink.is_quiet && json_text(status, "trouble")[0])

@@ -1,8 +1,8 @@
 /* `bridgebell check`: everything that is wrong with a configuration, found without running it. */
-#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "conf/conf.h"
 #include "core/alloc.h"
@@ -76,17 +76,6 @@ static void on_draft_checked(void *arg, const struct faults *faults)
     loop_stop();
 }
 
-/* What is whole of a faulty file goes to the dispatcher all the same, so that what it finds wrong
- * is told together with the others. */
-static int check_faulty(const char *path, struct faults *faults)
-{
-    struct conf *draft = conf_draft(path);
-    if (draft)
-        ask_roles(draft, validation_start_rules, on_draft_checked, faults);
-    conf_free(&draft);
-    return say_faults(faults);
-}
-
 /* Secrets are read as the user who will read them: a file that only root may read is a fault. */
 static int become_user(const struct conf *conf)
 {
@@ -101,6 +90,19 @@ static int become_user(const struct conf *conf)
     command_fail("%s", why);
     free(why);
     return COMMAND_FAILED;
+}
+
+/* What is whole of a faulty file is looked at all the same, its secrets and its expressions, so that what is
+ * wrong there is told together with the others. */
+static int check_faulty(const char *path, struct faults *faults)
+{
+    struct conf *draft = conf_draft(path);
+    if (draft && become_user(draft) == COMMAND_FINE)
+        validation_draft_secrets(draft, faults);
+    if (draft)
+        ask_roles(draft, validation_start_rules, on_draft_checked, faults);
+    conf_free(&draft);
+    return say_faults(faults);
 }
 
 static int check_loaded(struct conf *conf, const struct arguments *arguments)

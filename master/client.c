@@ -71,7 +71,9 @@ static char *parsed(const char *file)
     return found;
 }
 
-char *client_runtime_dir(const struct arguments *arguments)
+/* What ARGUMENTS mean: --runtime-dir, else what the configuration file says, also when it has faults
+ * elsewhere, else the default. The caller frees. */
+static char *runtime_dir_of(const struct arguments *arguments)
 {
     const char *given = options_get(arguments, "runtime-dir");
     if (given)
@@ -126,7 +128,7 @@ static int connect_to(const char *path)
 
 bool client_may_use(const struct arguments *arguments, enum control_door door)
 {
-    char *runtime_dir = client_runtime_dir(arguments);
+    char *runtime_dir = runtime_dir_of(arguments);
     char *path = xasprintf("%s/%s", runtime_dir, control_door_files[door]);
     bool may = access(path, W_OK) == 0;
     free(path);
@@ -136,7 +138,7 @@ bool client_may_use(const struct arguments *arguments, enum control_door door)
 
 bool client_is_running(const struct arguments *arguments)
 {
-    char *runtime_dir = client_runtime_dir(arguments);
+    char *runtime_dir = runtime_dir_of(arguments);
     char *path = xasprintf("%s/%s", runtime_dir, control_door_files[CONTROL_STATUS]);
     int fd = connect_to(path);
     /* One that may not be asked runs all the same; asking it says so. */
@@ -150,7 +152,7 @@ bool client_is_running(const struct arguments *arguments)
 
 struct client_line *client_open(const struct arguments *arguments, enum control_door door)
 {
-    char *runtime_dir = client_runtime_dir(arguments);
+    char *runtime_dir = runtime_dir_of(arguments);
     char *path = xasprintf("%s/%s", runtime_dir, control_door_files[door]);
     struct client_line *line = NULL;
     int fd = connect_to(path);

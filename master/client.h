@@ -11,10 +11,6 @@
 
 enum { CLIENT_LIMIT_MS = 10000, CLIENT_RELOAD_LIMIT_MS = 200000 };
 
-/* The runtime directory that ARGUMENTS mean: --runtime-dir, else what the configuration file says, also when
- * it has faults elsewhere, else the default. The caller frees. */
-char *client_runtime_dir(const struct arguments *arguments);
-
 /* True if this user may use DOOR. */
 bool client_may_use(const struct arguments *arguments, enum control_door door);
 

@@ -5,7 +5,6 @@
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -181,21 +180,19 @@ static void handle_line(struct client *c, const char *line, size_t len)
     cJSON_Delete(body);
 }
 
-/* Takes lines off the input until one is being worked on. */
-static void read_lines(struct client *c)
+/* Takes the next line off the input, if none is being worked on or being answered. */
+static void read_line(struct client *c)
 {
     struct evbuffer *in = bufferevent_get_input(c->bev);
-    while (!c->is_busy && !c->is_leaving) {
-        size_t len;
-        char *line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF);
-        if (!line) {
-            if (evbuffer_get_length(in) >= CONTROL_REQUEST_MAX)
-                refuse_and_leave(c, "a request of more than 64 KiB");
-            return;
-        }
+    size_t len;
+    if (c->is_busy || c->is_leaving || evbuffer_get_length(bufferevent_get_output(c->bev)))
+        return;
+    char *line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF);
+    if (line)
         handle_line(c, line, len);
-        free(line);
-    }
+    else if (evbuffer_get_length(in) >= CONTROL_REQUEST_MAX)
+        refuse_and_leave(c, "a request of more than 64 KiB");
+    free(line);
 }
 
 static struct client *find_client(uint64_t id)
@@ -206,21 +203,10 @@ static struct client *find_client(uint64_t id)
     return NULL;
 }
 
-/* Lines that came with the last request are looked at in a pass of their own, so that a long row of them
- * neither recurses nor holds up others. */
-static void read_more(void *arg)
-{
-    uint64_t *id = arg;
-    struct client *c = find_client(*id);
-    free(id);
-    if (c)
-        read_lines(c);
-}
-
 static void on_read(struct bufferevent *bev, void *arg)
 {
     (void)bev;
-    read_lines(arg);
+    read_line(arg);
 }
 
 /* A socket that is closed with bytes unread resets the connection, and the answer may be lost with it. */
@@ -231,13 +217,17 @@ static void discard_input(evutil_socket_t fd)
         ;
 }
 
+/* What was said is written: now the next line may be taken, so that nobody has answers pile up here. */
 static void on_written(struct bufferevent *bev, void *arg)
 {
     struct client *c = arg;
-    if (!c->is_leaving)
-        return;
-    discard_input(bufferevent_getfd(bev));
-    client_close(c);
+    if (c->is_leaving) {
+        discard_input(bufferevent_getfd(bev));
+        client_close(c);
+    } else if (!c->is_busy) {
+        bufferevent_enable(bev, EV_READ);
+        read_line(c);
+    }
 }
 
 static void on_event(struct bufferevent *bev, short what, void *arg)
@@ -300,10 +290,6 @@ void control_answer(uint64_t id, cJSON *answer)
     }
     c->is_busy = false;
     send_line(c, answer);
-    bufferevent_enable(c->bev, EV_READ);
-    uint64_t *copy = xmalloc(sizeof *copy);
-    *copy = id;
-    loop_defer(read_more, copy);
 }
 
 cJSON *control_refusal(const char *error, const char *hint)

@@ -20,6 +20,11 @@ static void add_session_slot(struct slice *slice, char session_slot)
             slice_add_setting(&slice->blocks[i], "slot", SLICE_TEXT, 0)->text = xasprintf("%c", session_slot);
 }
 
+void crew_mark_starting(struct slice *slice)
+{
+    slice_add_block(slice, SLICE_STARTING, "", "", 0);
+}
+
 struct slice *crew_slice(const struct conf *conf, enum process_kind kind, const char *name, char session_slot)
 {
     struct slice *slice;
@@ -64,7 +69,9 @@ char **crew_environment(const struct conf *conf)
 static struct slice *on_slice(void *arg, const struct slot *slot)
 {
     struct crew *crew = arg;
-    return crew_slice(crew->conf, slot->kind, slot->name, crew->session_slot);
+    struct slice *slice = crew_slice(crew->conf, slot->kind, slot->name, crew->session_slot);
+    crew_mark_starting(slice);
+    return slice;
 }
 
 static char **on_environment(void *arg)

@@ -65,6 +65,8 @@ void crew_reopen_logs(struct crew *crew);
 /* The slice for a slot of KIND and NAME; the caller frees. */
 struct slice *crew_slice(const struct conf *conf, enum process_kind kind, const char *name,
                          char session_slot);
+/* For a process that is to work, now or as soon as this slice is found good: SLICE_STARTING. */
+void crew_mark_starting(struct slice *slice);
 /* environ without what holds a secret of CONF; see childenv.h. The caller frees. */
 char **crew_environment(const struct conf *conf);
 

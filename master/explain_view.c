@@ -214,7 +214,8 @@ static void print_failures(const struct page *p, const cJSON *rule)
     }
     if (json_flag(rule, "unrendered")) {
         blanks(p, 2 * INDENT);
-        print(p, TEXT_YELLOW, "a part of the text failed and became ?");
+        fputs("a part of the text failed and became ?: ", p->out);
+        print(p, TEXT_YELLOW, json_text(rule, "unrendered_why"));
         fputc('\n', p->out);
     }
     if (json_flag(rule, "matched") && !cJSON_GetArraySize(json_member(rule, "jobs"))) {

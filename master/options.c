@@ -1,6 +1,5 @@
 #include "master/options.h"
 
-#include <ctype.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>

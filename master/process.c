@@ -375,6 +375,15 @@ static pid_t spawn(const struct process_order *order, int *lifeline_fd)
 struct process *process_start(const struct process_order *order, const struct process_events *events,
                               void *arg)
 {
+    struct msg_out *slice = begin(ROLE_SLICE, 4);
+    msg_put_cstr(slice, order->instance);
+    msg_put_bool(slice, order->validate_only);
+    msg_put_bool(slice, order->door_fd >= 0);
+    slice_pack(slice, order->slice);
+    if (slice->buf.failed) {
+        errno = EMSGSIZE;
+        return NULL;
+    }
     int fd;
     pid_t pid = spawn(order, &fd);
     if (pid < 0)
@@ -390,12 +399,6 @@ struct process *process_start(const struct process_order *order, const struct pr
     p->next = processes.list;
     processes.list = p;
     processes.count++;
-
-    struct msg_out *m = begin(ROLE_SLICE, 4);
-    msg_put_cstr(m, order->instance);
-    msg_put_bool(m, order->validate_only);
-    msg_put_bool(m, order->door_fd >= 0);
-    slice_pack(m, order->slice);
-    tell(p, m);
+    tell(p, slice);
     return p;
 }

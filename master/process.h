@@ -8,7 +8,6 @@
 #ifndef MASTER_PROCESS_H
 #define MASTER_PROCESS_H
 
-#include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -46,7 +45,7 @@ int process_find_executables(char **why);
 /* The path found for KIND; valid after process_find_executables. */
 const char *process_executable(enum process_kind kind);
 
-/* NULL with errno if the process cannot be made. */
+/* NULL with errno if the process cannot be made, EMSGSIZE if its slice is larger than a message may be. */
 struct process *process_start(const struct process_order *order, const struct process_events *events,
                               void *arg);
 pid_t process_pid(const struct process *p);

@@ -3,7 +3,6 @@
 #define MASTER_PROGRESS_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 bool progress_is_wanted(void);
 /* Draws it anew: DONE of OF (0: not known), and a count with its word. */

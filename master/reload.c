@@ -404,10 +404,12 @@ static void on_draft_checked(void *arg, const struct faults *faults)
     refuse("the new configuration has faults");
 }
 
-/* What is whole of a faulty file goes to the dispatcher all the same, so that all faults are told at once. */
+/* What is whole of a faulty file is looked at all the same, so that all faults are told at once. */
 static bool ask_about_draft(void)
 {
     reload.conf = conf_draft(reload.file);
+    if (reload.conf)
+        validation_draft_secrets(reload.conf, &reload.faults);
     if (reload.conf)
         reload.validation = validation_start_rules(reload.conf, on_draft_checked, NULL);
     return reload.validation != NULL;

@@ -1,11 +1,8 @@
 /* `bridgebell replay`: what events of the past would have led to. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "core/alloc.h"
 #include "core/clock.h"
 #include "master/commands.h"
 #include "master/progress.h"

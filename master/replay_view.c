@@ -257,19 +257,26 @@ static void note_begin(struct replay_view *v, const char *begins)
     note(v, TEXT_YELLOW, line);
 }
 
+static void print_failures(struct replay_view *v, const cJSON *rule, const char *count, const char *words,
+                           const char *last)
+{
+    char line[512], number[48];
+    if (json_number(rule, count) <= 0)
+        return;
+    snprintf(line, sizeof line, "rule \"%s\": %s (%s time%s), the last time: %s", json_text(rule, "rule"),
+             words, text_number(json_number(rule, count), number, sizeof number),
+             json_number(rule, count) == 1 ? "" : "s", json_text(rule, last));
+    note(v, TEXT_YELLOW, line);
+}
+
 static void print_rule_errors(struct replay_view *v, const cJSON *s)
 {
     const cJSON *rule;
-    char line[512], number[48];
     cJSON_ArrayForEach(rule, json_member(s, "rules"))
     {
-        if (json_number(rule, "errors") <= 0)
-            continue;
-        snprintf(line, sizeof line,
-                 "rule \"%s\": its condition, recipients or keys failed %s time%s, the last time: %s",
-                 json_text(rule, "rule"), text_number(json_number(rule, "errors"), number, sizeof number),
-                 json_number(rule, "errors") == 1 ? "" : "s", json_text(rule, "last_error"));
-        note(v, TEXT_YELLOW, line);
+        print_failures(v, rule, "errors", "its condition, recipients or keys failed", "last_error");
+        print_failures(v, rule, "insertions_failed", "texts have a ? where an insertion failed",
+                       "last_insertion_error");
     }
 }
 

@@ -1,7 +1,6 @@
 #include "master/report.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "core/alloc.h"

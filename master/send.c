@@ -5,7 +5,6 @@
 #include <time.h>
 
 #include "core/alloc.h"
-#include "core/buf.h"
 #include "core/clock.h"
 #include "master/client.h"
 #include "master/commands.h"

@@ -126,7 +126,8 @@ static void listen_to(const sigset_t *set)
     if (signals.fd < 0)
         panic("no signalfd");
     signals.event = event_new(loop_base(), signals.fd, EV_READ | EV_PERSIST, on_signal, NULL);
-    event_add(signals.event, NULL);
+    if (!signals.event || event_add(signals.event, NULL))
+        panic("libevent takes no signalfd");
 }
 
 void signals_setup(void)

@@ -1,10 +1,8 @@
 /* `bridgebell silence` and `bridgebell optout`: what is not to ring for a while, and who does not want to. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "conf/units.h"
-#include "core/alloc.h"
 #include "core/clock.h"
 #include "core/str.h"
 #include "master/client.h"

@@ -91,5 +91,5 @@ void start_begin(struct crew *crew, void (*ready)(void))
     start.ready = ready;
     start.phase = START_CHECKING;
     supervise_begin(&starting);
-    start.validation = validation_start(crew->conf, on_checked, NULL);
+    start.validation = validation_start_to_run(crew->conf, on_checked, NULL);
 }

@@ -1,5 +1,6 @@
 #include "master/table.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 

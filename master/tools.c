@@ -104,7 +104,9 @@ static int input_of(const char *text)
     while (fd >= 0 && len) {
         ssize_t n = write(fd, text, len);
         if (n < 0) {
+            int error = errno;
             close(fd);
+            errno = error;
             return -1;
         }
         text += n;
@@ -148,7 +150,7 @@ static int read_lines(FILE *in, tool_line_fn *fn, void *arg)
         cJSON_Delete(json);
     }
     free(line);
-    return rc;
+    return rc == 0 && ferror(in) ? -1 : rc;
 }
 
 static int wait_for(pid_t pid)
@@ -193,9 +195,11 @@ static int run(const char *tool, const struct tool_words *words, int slices, int
         return pid < 0 ? command_fail("no process: %s", strerror(errno)) : wait_for(pid);
     close(out[1]);
     FILE *in = fdopen(out[0], "r");
-    bool bad = pid > 0 && in && read_lines(in, fn, arg);
+    bool bad = pid > 0 && (!in || read_lines(in, fn, arg));
     if (in)
         fclose(in);
+    else
+        close(out[0]);
     int code = pid < 0 ? command_fail("no process: %s", strerror(errno)) : wait_for(pid);
     return bad ? command_fail("the tool's answer cannot be read") : code;
 }

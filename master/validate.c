@@ -1,7 +1,6 @@
 #include "master/validate.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -10,7 +9,6 @@
 #include "core/loop.h"
 #include "master/childenv.h"
 #include "master/crew.h"
-#include "proto/role.h"
 
 enum { PARALLEL_MAX = 8, KILLS_MAX = 3 };
 
@@ -32,6 +30,7 @@ struct validation {
     struct check *checks;
     size_t count, started, running;
     struct loop_timer *limit, *finish;
+    bool starting;
     bool is_late;
 };
 
@@ -49,7 +48,8 @@ static int compare(const void *a, const void *b)
     return order ? order : strcmp(x->text, y->text);
 }
 
-void validation_sort(struct faults *faults)
+/* By file and line, without repetitions. */
+static void sort_faults(struct faults *faults)
 {
     if (faults->count < 2)
         return;
@@ -102,6 +102,8 @@ static void start_one(struct check *check)
 {
     struct validation *v = check->owner;
     struct slice *slice = crew_slice(v->conf, check->kind, check->name, 'a');
+    if (v->starting)
+        crew_mark_starting(slice);
     struct process_order order = {.kind = check->kind,
                                   .instance = check->name,
                                   .slice = slice,
@@ -137,7 +139,7 @@ static void validation_free(struct validation *v)
 static void finish(void *arg)
 {
     struct validation *v = arg;
-    validation_sort(&v->faults);
+    sort_faults(&v->faults);
     v->done(v->arg, &v->faults);
     validation_free(v);
 }
@@ -186,14 +188,26 @@ static struct validation *begin(struct validation *v)
     return v;
 }
 
-struct validation *validation_start(const struct conf *conf, validation_done_fn *done, void *arg)
+static struct validation *start_all(const struct conf *conf, bool starting, validation_done_fn *done,
+                                    void *arg)
 {
     struct validation *v = validation_new(conf, done, arg);
+    v->starting = starting;
     if (conf_count(conf, "provider") > 0)
         add_check(v, PROCESS_SENDER, "1");
     for (size_t i = 0; i < conf_count(conf, "bridge"); i++)
         add_check(v, PROCESS_LISTENER, conf_title(conf, "bridge", i));
     return begin(v);
+}
+
+struct validation *validation_start(const struct conf *conf, validation_done_fn *done, void *arg)
+{
+    return start_all(conf, false, done, arg);
+}
+
+struct validation *validation_start_to_run(const struct conf *conf, validation_done_fn *done, void *arg)
+{
+    return start_all(conf, true, done, arg);
 }
 
 struct validation *validation_start_rules(const struct conf *draft, validation_done_fn *done, void *arg)
@@ -213,7 +227,15 @@ void validation_merge_draft(struct faults *faults, const struct faults *more)
     for (size_t i = 0; i < more->count; i++)
         if (is_of_what_is_there(more->list[i].text))
             faults_add(faults, more->list[i].file, more->list[i].line, "%s", more->list[i].text);
-    validation_sort(faults);
+    sort_faults(faults);
+}
+
+void validation_draft_secrets(struct conf *draft, struct faults *faults)
+{
+    struct faults more = {0};
+    if (conf_read_secrets(draft, &more))
+        validation_merge_draft(faults, &more);
+    faults_free(&more);
 }
 
 void validation_cancel(struct validation **v)

@@ -249,7 +249,7 @@ static size_t child_count(const cJSON *json)
     return n;
 }
 
-void event_json_to_msgpack(msgpack_packer *packer, const cJSON *json, unsigned depth_left)
+static void pack_json(msgpack_packer *packer, const cJSON *json, unsigned depth_left)
 {
     if (!json || cJSON_IsNull(json) || (depth_left == 0 && (cJSON_IsObject(json) || cJSON_IsArray(json)))) {
         msgpack_pack_nil(packer);
@@ -265,12 +265,12 @@ void event_json_to_msgpack(msgpack_packer *packer, const cJSON *json, unsigned d
     } else if (cJSON_IsArray(json)) {
         msgpack_pack_array(packer, child_count(json));
         for (const cJSON *c = json->child; c; c = c->next)
-            event_json_to_msgpack(packer, c, depth_left - 1);
+            pack_json(packer, c, depth_left - 1);
     } else {
         msgpack_pack_map(packer, child_count(json));
         for (const cJSON *c = json->child; c; c = c->next) {
             pack_text(packer, c->string ? c->string : "");
-            event_json_to_msgpack(packer, c, depth_left - 1);
+            pack_json(packer, c, depth_left - 1);
         }
     }
 }
@@ -362,7 +362,7 @@ void event_pack(const struct event *e, const cJSON *data, struct buf *out)
         msgpack_pack_true(&packer);
     else
         msgpack_pack_false(&packer);
-    event_json_to_msgpack(&packer, data, EVENT_DEPTH_MAX - 1);
+    pack_json(&packer, data, EVENT_DEPTH_MAX - 1);
 }
 
 int event_unpack(struct msg_in *m, const void *data, size_t len, struct event *e)
@@ -503,28 +503,4 @@ int event_normalise(const char *bridge, const char *frame, size_t len, int64_t r
     int rc = event_from_json(bridge, json, frame, len, received_ms, received_mono_ns, false, out, why);
     cJSON_Delete(json);
     return rc;
-}
-
-int event_from_row(const char *bridge, const struct event_type *type, const cJSON *row, int64_t received_ms,
-                   struct buf *out)
-{
-    const cJSON *created = cJSON_GetObjectItemCaseSensitive(row, "createDate");
-    if (!created)
-        created = cJSON_GetObjectItemCaseSensitive(row, "created");
-    if (!cJSON_IsObject(row) || !cJSON_IsNumber(created))
-        return -1;
-    struct event e = {
-        .bridge = msg_str_of(bridge),
-        .channel = msg_str_of(type->channel),
-        .type = msg_str_of(type->type),
-        .timestamp_ms = (int64_t)created->valuedouble,
-        .received_ms = received_ms,
-        .recovered = true,
-    };
-    fill_from_row(&e, type, row);
-    if (!e.item.data)
-        return -1;
-    make_key(type, bridge, type->type, row, e.timestamp_ms, "", 0, &e.key);
-    event_pack(&e, row, out);
-    return out->failed ? -1 : 0;
 }

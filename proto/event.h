@@ -63,10 +63,6 @@ struct event {
  * what is inside `data`. */
 int event_normalise(const char *bridge, const char *frame, size_t len, int64_t received_ms,
                     uint64_t received_mono_ns, struct buf *out, const char **why);
-/* The same for a row of a list (catch-up): TYPE is the creation's type, ROW the object as listed; timestamp
- * is the row's date of creation. */
-int event_from_row(const char *bridge, const struct event_type *type, const cJSON *row, int64_t received_ms,
-                   struct buf *out);
 /* The same for a frame already parsed. RAW is the text, for the key of unknown types. */
 int event_from_json(const char *bridge, const cJSON *frame, const char *raw, size_t len, int64_t received_ms,
                     uint64_t received_mono_ns, bool recovered, struct buf *out, const char **why);
@@ -75,8 +71,7 @@ int event_unpack(struct msg_in *m, const void *data, size_t len, struct event *e
 /* Packs header E with DATA (a JSON value, may be NULL) into OUT. */
 void event_pack(const struct event *e, const cJSON *data, struct buf *out);
 
-/* JSON <-> msgpack with the depth bound above; whole numbers within +-2^53 become integers. */
-void event_json_to_msgpack(msgpack_packer *packer, const cJSON *json, unsigned depth_left);
+/* Packed data as JSON; NULL where it holds what JSON cannot say. The caller frees. */
 cJSON *event_msgpack_to_json(const msgpack_object *object);
 /* Parses bounded, valid-UTF-8 JSON text. What cJSON cannot carry is replaced, never refused: \u0000 and half
  * a surrogate pair become \ufffd, and containers nested too deep become empty. NULL if the text is not JSON.

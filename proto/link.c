@@ -8,7 +8,6 @@
 
 #include "core/alloc.h"
 #include "core/clock.h"
-#include "core/hash.h"
 #include "core/log.h"
 #include "core/loop.h"
 
@@ -416,14 +415,6 @@ int link_server_send(struct link_server *s, struct link_peer *peer, const struct
     else if (errno == EHOSTUNREACH)
         ((struct server_peer *)(void *)peer)->lost = true;
     return rc;
-}
-
-void link_server_each(struct link_server *s, void (*fn)(void *arg, struct link_peer *peer), void *arg)
-{
-    for (struct server_peer *p = s->peers, *next; p; p = next) {
-        next = p->next;
-        fn(arg, &p->peer);
-    }
 }
 
 void link_server_free(struct link_server **p)

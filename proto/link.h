@@ -76,7 +76,6 @@ struct link_server_ops {
 struct link_server *link_server_new(const char *endpoint, const struct link_server_ops *ops, void *arg);
 /* 0, or -1 with errno EAGAIN or EHOSTUNREACH (the peer is then counted as gone at the end of the pass). */
 int link_server_send(struct link_server *s, struct link_peer *peer, const struct msg_out *m);
-void link_server_each(struct link_server *s, void (*fn)(void *arg, struct link_peer *peer), void *arg);
 void link_server_free(struct link_server **s);
 
 #endif

@@ -62,11 +62,6 @@ void msg_put_bool(struct msg_out *m, bool v)
         msgpack_pack_false(&m->packer);
 }
 
-void msg_put_nil(struct msg_out *m)
-{
-    msgpack_pack_nil(&m->packer);
-}
-
 void msg_put_str(struct msg_out *m, struct msg_str s)
 {
     if (!s.data) {

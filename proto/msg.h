@@ -43,7 +43,6 @@ void msg_begin(struct msg_out *m, unsigned type, uint32_t fields);
 void msg_put_uint(struct msg_out *m, uint64_t v);
 void msg_put_int(struct msg_out *m, int64_t v);
 void msg_put_bool(struct msg_out *m, bool v);
-void msg_put_nil(struct msg_out *m);
 void msg_put_str(struct msg_out *m, struct msg_str s); /* absent is written as nil */
 void msg_put_cstr(struct msg_out *m, const char *s);   /* NULL is written as nil */
 void msg_put_bin(struct msg_out *m, const void *data, size_t len);

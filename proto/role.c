@@ -7,7 +7,6 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/alloc.h"
 #include "core/log.h"
@@ -123,7 +122,7 @@ void lifeline_send(struct lifeline *l, const struct msg_out *m)
     bufferevent_write(l->bev, m->buf.data, len);
 }
 
-size_t lifeline_pending(const struct lifeline *l)
+static size_t lifeline_pending(const struct lifeline *l)
 {
     return evbuffer_get_length(bufferevent_get_output(l->bev));
 }
@@ -153,11 +152,6 @@ static struct {
     struct loop_timer *limit;
     struct event *on_term;
 } child;
-
-const char *role_process(void)
-{
-    return child.process;
-}
 
 bool role_leaving(void)
 {
@@ -385,7 +379,8 @@ static void setup_signals(void)
     signal(SIGQUIT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     child.on_term = evsignal_new(loop_base(), SIGTERM, on_term, NULL);
-    event_add(child.on_term, NULL);
+    if (!child.on_term || event_add(child.on_term, NULL))
+        panic("libevent takes no signal");
 }
 
 static void cleanup(void)

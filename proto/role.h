@@ -66,8 +66,6 @@ void role_leave(void);
 void role_fatal(const char *text);
 /* True once quit or stop was asked for. */
 bool role_leaving(void);
-/* "listener:main" */
-const char *role_process(void);
 
 /* ---- the frame layer, which the master uses too ---- */
 struct lifeline;
@@ -76,8 +74,6 @@ typedef void lifeline_closed_fn(void *arg);
 /* Takes FD over. CLOSED is called once, in the loop, when the other end is gone or sent garbage. */
 struct lifeline *lifeline_new(int fd, lifeline_fn *message, lifeline_closed_fn *closed, void *arg);
 void lifeline_send(struct lifeline *l, const struct msg_out *m);
-/* Bytes not yet written. */
-size_t lifeline_pending(const struct lifeline *l);
 void lifeline_free(struct lifeline **l);
 
 #endif

@@ -54,6 +54,11 @@ struct slice {
     size_t defaults_count;
 };
 
+/* Type of a block without settings that no file has: it tells a role that it is to work, or that the program
+ * starts. A file beside the configuration that had no fault before is no reason not to, then; where it is
+ * missing an operator asks what is wrong. */
+#define SLICE_STARTING "starting"
+
 struct slice *slice_new(void);
 void slice_free(struct slice **s);
 /* Appends; pointers to blocks and settings stay valid until the next append to the same list. */

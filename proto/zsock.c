@@ -10,6 +10,7 @@
 
 #include "core/alloc.h"
 #include "core/loop.h"
+#include "proto/msg.h"
 
 enum {
     READS_PER_PASS = 256,
@@ -58,12 +59,13 @@ static void skip_rest(struct zsock *z)
             return;
 }
 
-/* 1: one message was delivered; 0: none there. */
+/* 1: there may be more, 0: nothing is left. */
 static int receive_one(struct zsock *z)
 {
     struct zsock_peer peer;
+    /* A signal says nothing of what is there, and the descriptor may not tell of it again. */
     if (zmq_msg_recv(&z->frame, z->socket, ZMQ_DONTWAIT) < 0)
-        return 0;
+        return zmq_errno() == EINTR;
     if (z->kind == ZSOCK_ROUTER) {
         bool addressed = zmq_msg_size(&z->frame) == sizeof peer.bytes && zmq_msg_more(&z->frame);
         if (!addressed) {
@@ -97,12 +99,17 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         look_later(z);
 }
 
-static const int zmq_types[] = {ZMQ_DEALER, ZMQ_ROUTER, ZMQ_PUB};
+static const int zmq_types[] = {ZMQ_DEALER, ZMQ_ROUTER};
+
+static void set_option(struct zsock *z, int option, const void *value, size_t size)
+{
+    if (zmq_setsockopt(z->socket, option, value, size))
+        panic("zmq_setsockopt %d: %s", option, zmq_strerror(zmq_errno()));
+}
 
 static void set_int(struct zsock *z, int option, int value)
 {
-    if (zmq_setsockopt(z->socket, option, &value, sizeof value))
-        panic("zmq_setsockopt %d: %s", option, zmq_strerror(zmq_errno()));
+    set_option(z, option, &value, sizeof value);
 }
 
 struct zsock *zsock_new(enum zsock_kind kind, zsock_fn *received, void *arg)
@@ -119,8 +126,8 @@ struct zsock *zsock_new(enum zsock_kind kind, zsock_fn *received, void *arg)
     set_int(z, ZMQ_SNDHWM, HIGH_WATER);
     set_int(z, ZMQ_RCVHWM, HIGH_WATER);
     set_int(z, ZMQ_LINGER, 0);
-    int64_t largest = 64 * 1024 * 1024;
-    zmq_setsockopt(z->socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
+    int64_t largest = MSG_BYTES_MAX;
+    set_option(z, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
     if (kind == ZSOCK_ROUTER) {
         set_int(z, ZMQ_ROUTER_MANDATORY, 1);
         set_int(z, ZMQ_ROUTER_HANDOVER, 1);
@@ -130,17 +137,19 @@ struct zsock *zsock_new(enum zsock_kind kind, zsock_fn *received, void *arg)
         unsigned char name[ZSOCK_PEER_BYTES];
         randombytes_buf(name, sizeof name);
         name[0] |= 1;
-        zmq_setsockopt(z->socket, ZMQ_ROUTING_ID, name, sizeof name);
+        set_option(z, ZMQ_ROUTING_ID, name, sizeof name);
         set_int(z, ZMQ_IMMEDIATE, 1);
         set_int(z, ZMQ_RECONNECT_IVL, RECONNECT_MS);
         set_int(z, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS);
     }
     int fd = -1;
     size_t size = sizeof fd;
-    zmq_getsockopt(z->socket, ZMQ_FD, &fd, &size);
+    if (zmq_getsockopt(z->socket, ZMQ_FD, &fd, &size))
+        panic("zmq_getsockopt: %s", zmq_strerror(zmq_errno()));
     z->readable = event_new(loop_base(), fd, EV_READ | EV_PERSIST, on_readable, z);
     z->again = event_new(loop_base(), -1, EV_PERSIST, on_readable, z);
-    event_add(z->readable, NULL);
+    if (!z->readable || !z->again || event_add(z->readable, NULL))
+        panic("libevent takes no descriptor of ZeroMQ");
     return z;
 }
 
@@ -156,11 +165,6 @@ int zsock_connect(struct zsock *z, const char *endpoint)
     int rc = zmq_connect(z->socket, endpoint);
     look_later(z);
     return rc;
-}
-
-int zsock_disconnect(struct zsock *z, const char *endpoint)
-{
-    return zmq_disconnect(z->socket, endpoint);
 }
 
 int zsock_send(struct zsock *z, const struct zsock_peer *peer, const void *data, size_t len)

@@ -10,9 +10,8 @@
 #define PROTO_ZSOCK_H
 
 #include <stddef.h>
-#include <stdint.h>
 
-enum zsock_kind { ZSOCK_DEALER, ZSOCK_ROUTER, ZSOCK_PUB };
+enum zsock_kind { ZSOCK_DEALER, ZSOCK_ROUTER };
 
 enum { ZSOCK_PEER_BYTES = 16 };
 /* Name of a peer at a ROUTER: random, made anew by each DEALER. */
@@ -28,7 +27,6 @@ struct zsock *zsock_new(enum zsock_kind kind, zsock_fn *received, void *arg);
 /* ENDPOINT: "ipc:///run/…" or "tcp://…". 0, or -1 with errno. */
 int zsock_bind(struct zsock *z, const char *endpoint);
 int zsock_connect(struct zsock *z, const char *endpoint);
-int zsock_disconnect(struct zsock *z, const char *endpoint);
 /* Sends one message, copying it. PEER must be given on a ROUTER and be NULL otherwise. 0; -1 with errno
  * EAGAIN (full: try later) or EHOSTUNREACH (that peer is gone). Never blocks. */
 int zsock_send(struct zsock *z, const struct zsock_peer *peer, const void *data, size_t len);

@@ -4,11 +4,9 @@
  * Holds the providers' tokens and connections and nothing else; what it knows may be lost at any moment,
  * because a grant whose outcome never comes is asked again by the dispatcher.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/alloc.h"
-#include "core/log.h"
 #include "core/loop.h"
 #include "proto/role.h"
 #include "sender/grants.h"

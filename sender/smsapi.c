@@ -258,7 +258,7 @@ static void warm(struct smsapi *p, unsigned host)
         .total_timeout_ms = p->connect_timeout_ms + p->request_timeout_ms,
         .max_answer_bytes = SMSAPI_ANSWER_MAX,
     };
-    if (p->warming < WARM_MAX && http_begin(p->http, &call, on_warm, p))
+    if (p->warming < WARM_MAX && http_begin(p->http, &call, on_warm, p) == 0)
         p->warming++;
 }
 
@@ -357,7 +357,7 @@ static void begin(struct transfer *t)
         .max_answer_bytes = SMSAPI_ANSWER_MAX,
         .before_write = before_write,
     };
-    if (!http_begin(p->http, &call, on_answer, t))
+    if (http_begin(p->http, &call, on_answer, t))
         finish_all(t, WIRE_UNSENT, WIRE_CLASS_NONE, "no connection is free");
 }
 
@@ -434,7 +434,7 @@ static void probe_get(struct smsapi *p, const char *url, http_done_fn *done)
         .total_timeout_ms = p->connect_timeout_ms + p->request_timeout_ms,
         .max_answer_bytes = SMSAPI_ANSWER_MAX,
     };
-    if (!http_begin(p->http, &call, done, p))
+    if (http_begin(p->http, &call, done, p))
         probe_end(p, false, "no connection is free");
 }
 

@@ -1,7 +1,5 @@
 #include "sender/smsapi_form.h"
 
-#include <string.h>
-
 /* CONTRACT.md section 2 calls 1 to 12 hours the safe range of expiration_date, with a tolerance of minutes;
  * outside of it the provider may refuse the message (code 56), so the parameter is left out. */
 enum { EXPIRES_MIN_S = 3600 + 60, EXPIRES_MAX_S = 12 * 3600 - 60 };

@@ -36,22 +36,28 @@ struct http_client {
     struct multi *multi;
     struct http_request *slots;
     struct http_request *free_slots;
-    unsigned count, room;
+    unsigned count;
 };
 
 struct http_headers {
     struct curl_slist *list;
 };
 
+static struct curl_slist *append(struct curl_slist *list, const char *line)
+{
+    list = curl_slist_append(list, line);
+    if (!list)
+        panic("no memory for header lines");
+    return list;
+}
+
 struct http_headers *http_headers_new(const char *const *lines)
 {
     struct http_headers *h = xcalloc(1, sizeof *h);
     /* Without this libcurl waits for a "100 Continue" before large bodies. */
-    h->list = curl_slist_append(NULL, "Expect:");
+    h->list = append(NULL, "Expect:");
     for (; lines && *lines; lines++)
-        h->list = curl_slist_append(h->list, *lines);
-    if (!h->list)
-        panic("no memory for header lines");
+        h->list = append(h->list, *lines);
     return h;
 }
 
@@ -132,7 +138,6 @@ static void release(struct http_request *r)
         buf_free(&r->answer);
     r->next_free = c->free_slots;
     c->free_slots = r;
-    c->room++;
 }
 
 static int64_t retry_after_ms(CURL *easy, long status)
@@ -206,7 +211,7 @@ struct http_client *http_client_new(const struct http_options *o)
 {
     struct http_client *c = xcalloc(1, sizeof *c);
     c->multi = multi_new(o->connections, on_done, c);
-    c->count = c->room = o->connections;
+    c->count = o->connections;
     c->slots = xcalloc(c->count, sizeof *c->slots);
     for (unsigned i = c->count; i-- > 0;) {
         struct http_request *r = &c->slots[i];
@@ -235,11 +240,6 @@ void http_client_free(struct http_client **p)
     free(c->slots);
     multi_free(&c->multi);
     free(c);
-}
-
-unsigned http_client_room(const struct http_client *c)
-{
-    return c->room;
 }
 
 static void set_method(struct http_request *r, const struct http_call *call)
@@ -275,14 +275,12 @@ static void set_target(struct http_request *r, const struct http_call *call)
     curl_easy_setopt(r->easy, CURLOPT_HTTPHEADER, call->headers ? call->headers->list : NULL);
 }
 
-struct http_request *http_begin(struct http_client *c, const struct http_call *call, http_done_fn *done,
-                                void *arg)
+int http_begin(struct http_client *c, const struct http_call *call, http_done_fn *done, void *arg)
 {
     struct http_request *r = c->free_slots;
     if (!r)
-        return NULL;
+        return -1;
     c->free_slots = r->next_free;
-    c->room--;
     r->done = done;
     r->arg = arg;
     r->before_write = call->before_write;
@@ -295,11 +293,5 @@ struct http_request *http_begin(struct http_client *c, const struct http_call *c
     set_timeouts(r, call);
     if (multi_add(c->multi, r->easy))
         panic("libcurl refuses a handle of ours");
-    return r;
-}
-
-void http_cancel(struct http_request *r)
-{
-    multi_remove(r->client->multi, r->easy, false);
-    release(r);
+    return 0;
 }

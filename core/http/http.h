@@ -65,18 +65,11 @@ const char *http_answer_header(const struct http_answer *answer, const char *nam
 bool http_proxy_refused(void *easy);
 
 struct http_client;
-struct http_request;
 struct http_client *http_client_new(const struct http_options *options);
 /* Cancels what is under way without calling anybody. Not from inside a callback of this client. */
 void http_client_free(struct http_client **c);
-/* Slots free now. */
-unsigned http_client_room(const struct http_client *c);
 /* Begins a request, on an open connection by writing it at once; DONE is called exactly once, in the loop,
- * never from inside http_begin. The returned pointer is good for http_cancel until DONE is called. NULL if no
- * slot is free. DONE may begin further requests. */
-struct http_request *http_begin(struct http_client *c, const struct http_call *call, http_done_fn *done,
-                                void *arg);
-/* Ends the request and its connection; DONE is not called. */
-void http_cancel(struct http_request *r);
+ * never from inside http_begin, and may begin further requests. 0; -1 if no slot is free. */
+int http_begin(struct http_client *c, const struct http_call *call, http_done_fn *done, void *arg);
 
 #endif

@@ -68,10 +68,4 @@ bool expr_requirement_value(const struct expr_requirement *requirement, const st
  * equals no literal of a requirement. */
 bool expr_word(struct expr_value value, char scratch[EXPR_WORD_SIZE], struct expr_literal *word);
 
-/* Whether one requirement, or all and a side of each clause, holds for the values of an event. */
-bool expr_requirement_holds(const struct expr_requirement *requirement, const struct expr_value *values,
-                            size_t value_count);
-bool expr_requirements_hold(const struct expr_requirements *requirements, const struct expr_value *values,
-                            size_t value_count);
-
 #endif

@@ -53,6 +53,12 @@ struct expr_value machine_no_overload(struct machine *m, const char *operation, 
                           expr_type_name((enum expr_type)args[1].type));
 }
 
+static struct expr_value no_overload(struct machine *m, const struct node *node,
+                                     const struct expr_value *args, size_t count)
+{
+    return machine_no_overload(m, operation_of(node->op)->name, args, count);
+}
+
 static bool is_error(struct expr_value value)
 {
     return value.type == EXPR_ERROR;
@@ -135,12 +141,13 @@ static bool to_index(struct expr_value number, uint64_t *index)
     return true;
 }
 
-static struct expr_value index_list(struct machine *m, struct expr_value list, struct expr_value position)
+static struct expr_value index_list(struct machine *m, const struct node *node, struct expr_value list,
+                                    struct expr_value position)
 {
     uint64_t index = 0;
     struct expr_value pair[2] = {list, position};
     if (position.type != EXPR_INT && position.type != EXPR_UINT && position.type != EXPR_DOUBLE)
-        return machine_no_overload(m, "index", pair, 2);
+        return no_overload(m, node, pair, 2);
     if (!to_index(position, &index))
         return expr_failure("invalid_argument: no index of a list");
     if (index >= list.length)
@@ -158,9 +165,9 @@ static struct expr_value eval_index(struct machine *m, const struct node *node)
     if (is_error(key))
         return key;
     if (from.type == EXPR_LIST)
-        return index_list(m, from, key);
+        return index_list(m, node, from, key);
     if (from.type != EXPR_MAP)
-        return machine_no_overload(m, "index", (struct expr_value[]){from, key}, 2);
+        return no_overload(m, node, (struct expr_value[]){from, key}, 2);
     int found = expr_map_lookup(from, key, &value, &m->steps);
     if (found < 0)
         return out_of_steps(m);
@@ -219,7 +226,7 @@ static struct expr_value eval_in(struct machine *m, const struct node *node)
         return found < 0 ? out_of_steps(m) : expr_bool(found == 1);
     }
     if (where.type != EXPR_LIST)
-        return machine_no_overload(m, "in", (struct expr_value[]){element, where}, 2);
+        return no_overload(m, node, (struct expr_value[]){element, where}, 2);
     if (!machine_charge(m, where.length / 4))
         return out_of_steps(m);
     for (size_t i = 0; i < where.length; i++) {
@@ -239,7 +246,7 @@ static struct expr_value eval_not(struct machine *m, const struct node *node)
     struct expr_value value = machine_eval(m, node->a);
     if (value.type == EXPR_BOOL)
         return expr_bool(!value.as.boolean);
-    return is_error(value) ? value : machine_no_overload(m, "!", &value, 1);
+    return is_error(value) ? value : no_overload(m, node, &value, 1);
 }
 
 /*
@@ -255,7 +262,7 @@ static struct expr_value eval_logic(struct machine *m, const struct node *node, 
             if (value.as.boolean == decides)
                 return value;
         } else if (!is_error(failure)) {
-            failure = is_error(value) ? value : machine_no_overload(m, decides ? "||" : "&&", &value, 1);
+            failure = is_error(value) ? value : no_overload(m, node, &value, 1);
         }
     }
     return is_error(failure) ? failure : expr_bool(!decides);
@@ -276,7 +283,7 @@ static struct expr_value eval_conditional(struct machine *m, const struct node *
     struct expr_value condition = machine_eval(m, node->a);
     if (condition.type == EXPR_BOOL)
         return machine_eval(m, condition.as.boolean ? node->b : node->c);
-    return is_error(condition) ? condition : machine_no_overload(m, "?:", &condition, 1);
+    return is_error(condition) ? condition : no_overload(m, node, &condition, 1);
 }
 
 /* ---- Comparison ------------------------------------------------------------------------------ */
@@ -298,7 +305,6 @@ static struct expr_value eval_equal(struct machine *m, const struct node *node)
 
 static struct expr_value eval_order(struct machine *m, const struct node *node)
 {
-    static const char *const names[] = {"<", "<=", ">", ">="};
     int order = 0;
     struct expr_value pair[2];
     pair[0] = machine_eval(m, node->a);
@@ -309,7 +315,7 @@ static struct expr_value eval_order(struct machine *m, const struct node *node)
         return pair[1];
     int ordered = expr_value_order(pair[0], pair[1], &order);
     if (ordered < 0)
-        return machine_no_overload(m, names[node->op - OP_LESS], pair, 2);
+        return no_overload(m, node, pair, 2);
     if (ordered == 0)
         return expr_bool(false);
     switch (node->op) {
@@ -443,9 +449,9 @@ static bool time_arithmetic(unsigned op, struct expr_value a, struct expr_value 
     return true;
 }
 
-static struct expr_value arithmetic(struct machine *m, unsigned op, const struct expr_value *pair)
+static struct expr_value arithmetic(struct machine *m, const struct node *node, const struct expr_value *pair)
 {
-    static const char *const names[] = {"+", "-", "*", "/", "%"};
+    unsigned op = node->op;
     struct expr_value result;
     struct expr_value a = pair[0];
     struct expr_value b = pair[1];
@@ -462,7 +468,7 @@ static struct expr_value arithmetic(struct machine *m, unsigned op, const struct
         return join_lists(m, a, b);
     if (time_arithmetic(op, a, b, &result))
         return result;
-    return machine_no_overload(m, names[op - OP_ADD], pair, 2);
+    return no_overload(m, node, pair, 2);
 }
 
 static struct expr_value eval_arithmetic(struct machine *m, const struct node *node)
@@ -474,7 +480,7 @@ static struct expr_value eval_arithmetic(struct machine *m, const struct node *n
     pair[1] = machine_eval(m, node->b);
     if (is_error(pair[1]))
         return pair[1];
-    return arithmetic(m, node->op, pair);
+    return arithmetic(m, node, pair);
 }
 
 static struct expr_value eval_negate(struct machine *m, const struct node *node)
@@ -484,7 +490,7 @@ static struct expr_value eval_negate(struct machine *m, const struct node *node)
         return value.as.integer == INT64_MIN ? overflow() : expr_int(-value.as.integer);
     if (value.type == EXPR_DOUBLE)
         return expr_double(-value.as.real);
-    return is_error(value) ? value : machine_no_overload(m, "-", &value, 1);
+    return is_error(value) ? value : no_overload(m, node, &value, 1);
 }
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
@@ -524,11 +530,10 @@ static struct expr_value eval_unsafe(struct machine *m, const struct node *node)
 /* Evaluates the range: a list, or a map, whose keys are taken. */
 static struct expr_value macro_range(struct machine *m, const struct node *node)
 {
-    static const char *const names[] = {"all", "exists", "exists_one", "filter", "map"};
     struct expr_value range = machine_eval(m, node->a);
     if (range.type == EXPR_LIST || range.type == EXPR_MAP || is_error(range))
         return range;
-    return machine_no_overload(m, names[node->op - OP_ALL], &range, 1);
+    return no_overload(m, node, &range, 1);
 }
 
 static struct expr_value range_at(struct expr_value range, size_t index)

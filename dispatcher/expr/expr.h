@@ -46,6 +46,18 @@ enum expr_type {
     EXPR_TYPES /* the number of types */
 };
 
+/* A set of types: a bit for each. */
+typedef uint32_t expr_types;
+#define EXPR_SET(type) ((expr_types)1 << (type))
+#define EXPR_ANY (EXPR_SET(EXPR_ERROR) - 1)
+
+/* What is known of a value before there is one. In each set 0 is as EXPR_ANY: nothing is known. */
+struct expr_kind {
+    expr_types types;
+    expr_types elements; /* of a list's elements and a map's keys */
+    expr_types values;   /* of a map's values */
+};
+
 /*
  * A value of 16 bytes, passed by value. It owns nothing: strings and elements live in the arena, in the
  * compiled expression, in the msgpack object it views or with the caller, whichever made it.
@@ -105,8 +117,6 @@ void expr_map_at(struct expr_value map, size_t index, struct expr_value *key, st
 struct expr_value expr_member_at(struct expr_value value, size_t index);
 /* Finds a string key in an EXPR_MAP; false when it is not there. */
 bool expr_map_find(struct expr_value map, const char *key, size_t length, struct expr_value *value);
-/* CEL's `==`: 1 equal, 0 different, -1 not decided (nested deeper than EXPR_DEPTH_LIMIT). */
-int expr_value_equal(struct expr_value left, struct expr_value right);
 /* The name of a type as CEL writes it: "int", "null_type", "google.protobuf.Timestamp"; "error" for
  * EXPR_ERROR. */
 const char *expr_type_name(enum expr_type type);
@@ -150,6 +160,8 @@ struct expr_function {
     struct expr_value (*call)(void *context, const struct expr_value *args, size_t count,
                               struct expr_arena *arena);
     struct expr_value (*check)(size_t argument, struct expr_value literal, struct expr_arena *arena);
+    expr_types takes[2]; /* types that the first argument, and the others, may have; 0: any */
+    struct expr_kind gives;
 };
 
 /*
@@ -160,6 +172,7 @@ struct expr_function {
 struct expr_env {
     const char *const *variables;
     size_t variable_count;
+    const struct expr_kind *kinds; /* what is known of each variable; NULL: nothing of any */
     const struct expr_function *functions;
     size_t function_count;
     bool unchecked; /* an unknown name is no compile error but fails when (and only when) it is evaluated */
@@ -179,6 +192,17 @@ enum expr_event_slot {
     EXPR_SLOT_RECOVERED,
     EXPR_EVENT_SLOTS
 };
+/* What is known of them, as initialisers by slot. An event need not have the ids and the author. */
+#define EXPR_TEXT EXPR_SET(EXPR_STRING)
+#define EXPR_TEXT_OR_NULL (EXPR_SET(EXPR_STRING) | EXPR_SET(EXPR_NULL))
+#define EXPR_EVENT_KINDS                                                                                     \
+    [EXPR_SLOT_CHANNEL] = {.types = EXPR_TEXT}, [EXPR_SLOT_TYPE] = {.types = EXPR_TEXT},                     \
+    [EXPR_SLOT_DATA] = {.types = EXPR_SET(EXPR_MAP), .elements = EXPR_TEXT},                                 \
+    [EXPR_SLOT_TIME] = {.types = EXPR_SET(EXPR_TIMESTAMP)}, [EXPR_SLOT_BRIDGE] = {.types = EXPR_TEXT},       \
+    [EXPR_SLOT_CONTEXT] = {.types = EXPR_TEXT_OR_NULL},                                                      \
+    [EXPR_SLOT_CONTAINER] = {.types = EXPR_TEXT_OR_NULL}, [EXPR_SLOT_ITEM] = {.types = EXPR_TEXT_OR_NULL},   \
+    [EXPR_SLOT_AUTHOR] = {.types = EXPR_TEXT_OR_NULL},                                                       \
+    [EXPR_SLOT_RECOVERED] = {.types = EXPR_SET(EXPR_BOOL)}
 /* channel, type, data, time, bridge, context, container, item, author, recovered; no functions; checked. */
 const struct expr_env *expr_event_env(void);
 
@@ -204,6 +228,25 @@ struct expr_error {
  */
 struct expr *expr_compile(const char *source, size_t len, const struct expr_env *env,
                           struct expr_error *error);
+/* What an expression is for: what its value must be, and how to say so, "a condition must be a bool". */
+struct expr_purpose {
+    struct expr_kind wanted;
+    const char *demand;
+};
+extern const struct expr_purpose expr_condition;
+/*
+ * Looks for what fails whatever the values are, by the kinds of `env`, which the expression was compiled
+ * with: an operator or a function whose operands can only be of types it is not made for, a comparison by ==
+ * or `in` of what is never equal, a value of types that `purpose` (NULL: any will do) has no use for. What an
+ * operand of && and || cannot be is refused although the others may decide, unless one of them is a literal
+ * that always does. Returns false and fills `error` (which may be NULL) for the first in the order of the
+ * source.
+ */
+bool expr_check(const struct expr *expr, const struct expr_env *env, const struct expr_purpose *purpose,
+                struct expr_error *error);
+/* expr_compile and expr_check in one. */
+struct expr *expr_compile_for(const char *source, size_t len, const struct expr_env *env,
+                              const struct expr_purpose *purpose, struct expr_error *error);
 /* Frees the expression and clears the pointer; NULL is fine. */
 void expr_free(struct expr **expr);
 /* The source as it was given, NUL-terminated. */

@@ -469,32 +469,43 @@ static struct expr_value call_milliseconds(struct machine *m, const struct node 
 
 /* ---- The table ------------------------------------------------------------------------------- */
 
+#define SIZED (SET_STRING | SET_BYTES | SET_CONTAINERS)
+#define TIMES (SET_TIMESTAMP | SET_DURATION)
+#define WRITTEN (SET_STRING | SET_NUMBERS | SET_BOOL | SET_BYTES | TIMES)
+/* clang-format off */
+#define OF(types, gives)  {{types, 0, gives}}
+#define OF_TEXTS          {{SET_STRING, SET_STRING, SET_BOOL}}
+#define FIELD(types)      {{types, 0, SET_INT}, {SET_TIMESTAMP, SET_STRING, SET_INT}}
+/* clang-format on */
+
 static const struct builtin builtins[] = {
-    {"bool", 1, 1, BUILTIN_GLOBAL, call_bool},
-    {"bytes", 1, 1, BUILTIN_GLOBAL, call_bytes},
-    {"contains", 2, 2, BUILTIN_METHOD, call_contains},
-    {"double", 1, 1, BUILTIN_GLOBAL, call_double},
-    {"duration", 1, 1, BUILTIN_GLOBAL | BUILTIN_FOLDS, call_duration},
-    {"dyn", 1, 1, BUILTIN_GLOBAL, call_dyn},
-    {"endsWith", 2, 2, BUILTIN_METHOD, call_ends_with},
-    {"getDate", 1, 2, BUILTIN_METHOD, call_date},
-    {"getDayOfMonth", 1, 2, BUILTIN_METHOD, call_day_of_month},
-    {"getDayOfWeek", 1, 2, BUILTIN_METHOD, call_day_of_week},
-    {"getDayOfYear", 1, 2, BUILTIN_METHOD, call_day_of_year},
-    {"getFullYear", 1, 2, BUILTIN_METHOD, call_full_year},
-    {"getHours", 1, 2, BUILTIN_METHOD, call_hours},
-    {"getMilliseconds", 1, 2, BUILTIN_METHOD, call_milliseconds},
-    {"getMinutes", 1, 2, BUILTIN_METHOD, call_minutes},
-    {"getMonth", 1, 2, BUILTIN_METHOD, call_month},
-    {"getSeconds", 1, 2, BUILTIN_METHOD, call_seconds},
-    {"int", 1, 1, BUILTIN_GLOBAL, call_int},
-    {"matches", 2, 2, BUILTIN_GLOBAL | BUILTIN_METHOD, call_matches},
-    {"size", 1, 1, BUILTIN_GLOBAL | BUILTIN_METHOD, call_size},
-    {"startsWith", 2, 2, BUILTIN_METHOD, call_starts_with},
-    {"string", 1, 1, BUILTIN_GLOBAL, call_string},
-    {"timestamp", 1, 1, BUILTIN_GLOBAL | BUILTIN_FOLDS, call_timestamp},
-    {"type", 1, 1, BUILTIN_GLOBAL, call_type},
-    {"uint", 1, 1, BUILTIN_GLOBAL, call_uint},
+    {"bool", 1, 1, BUILTIN_GLOBAL, call_bool, OF(SET_STRING | SET_BOOL, SET_BOOL)},
+    {"bytes", 1, 1, BUILTIN_GLOBAL, call_bytes, OF(SET_STRING | SET_BYTES, SET_BYTES)},
+    {"contains", 2, 2, BUILTIN_METHOD, call_contains, OF_TEXTS},
+    {"double", 1, 1, BUILTIN_GLOBAL, call_double, OF(SET_STRING | SET_NUMBERS, SET_DOUBLE)},
+    {"duration", 1, 1, BUILTIN_GLOBAL | BUILTIN_FOLDS, call_duration,
+     OF(SET_STRING | SET_DURATION, SET_DURATION)},
+    {"dyn", 1, 1, BUILTIN_GLOBAL, call_dyn, OF(EXPR_ANY, EXPR_ANY)},
+    {"endsWith", 2, 2, BUILTIN_METHOD, call_ends_with, OF_TEXTS},
+    {"getDate", 1, 2, BUILTIN_METHOD, call_date, FIELD(SET_TIMESTAMP)},
+    {"getDayOfMonth", 1, 2, BUILTIN_METHOD, call_day_of_month, FIELD(SET_TIMESTAMP)},
+    {"getDayOfWeek", 1, 2, BUILTIN_METHOD, call_day_of_week, FIELD(SET_TIMESTAMP)},
+    {"getDayOfYear", 1, 2, BUILTIN_METHOD, call_day_of_year, FIELD(SET_TIMESTAMP)},
+    {"getFullYear", 1, 2, BUILTIN_METHOD, call_full_year, FIELD(SET_TIMESTAMP)},
+    {"getHours", 1, 2, BUILTIN_METHOD, call_hours, FIELD(TIMES)},
+    {"getMilliseconds", 1, 2, BUILTIN_METHOD, call_milliseconds, FIELD(TIMES)},
+    {"getMinutes", 1, 2, BUILTIN_METHOD, call_minutes, FIELD(TIMES)},
+    {"getMonth", 1, 2, BUILTIN_METHOD, call_month, FIELD(SET_TIMESTAMP)},
+    {"getSeconds", 1, 2, BUILTIN_METHOD, call_seconds, FIELD(TIMES)},
+    {"int", 1, 1, BUILTIN_GLOBAL, call_int, OF(SET_STRING | SET_NUMBERS | SET_TIMESTAMP, SET_INT)},
+    {"matches", 2, 2, BUILTIN_GLOBAL | BUILTIN_METHOD, call_matches, OF_TEXTS},
+    {"size", 1, 1, BUILTIN_GLOBAL | BUILTIN_METHOD, call_size, OF(SIZED, SET_INT)},
+    {"startsWith", 2, 2, BUILTIN_METHOD, call_starts_with, OF_TEXTS},
+    {"string", 1, 1, BUILTIN_GLOBAL, call_string, OF(WRITTEN, SET_STRING)},
+    {"timestamp", 1, 1, BUILTIN_GLOBAL | BUILTIN_FOLDS, call_timestamp,
+     OF(SET_STRING | SET_INT | SET_TIMESTAMP, SET_TIMESTAMP)},
+    {"type", 1, 1, BUILTIN_GLOBAL, call_type, OF(EXPR_ANY, SET_TYPE)},
+    {"uint", 1, 1, BUILTIN_GLOBAL, call_uint, OF(SET_STRING | SET_NUMBERS, SET_UINT)},
 };
 
 #define BUILTINS (sizeof builtins / sizeof builtins[0])

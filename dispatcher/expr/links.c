@@ -261,24 +261,64 @@ struct host {
     size_t length;
     size_t labels;
     size_t last_dot;
-    bool numeric; /* every label is a number */
-    bool known;   /* a label behind the first is a top-level domain: phones end the name there if they must */
-    size_t first_length;
+    bool numeric;  /* every label is a number */
+    bool address;  /* four numbers in a row are an IPv4 address: phones link one without a scheme, too */
+    size_t octets; /* in a row up to here */
+    bool known; /* a label behind the first is a top-level domain: phones end the name there if they must */
+    bool www;   /* a label before the last is "www" */
 };
+
+/* "www", alone or behind what is not ASCII. */
+static bool is_www(const char *label, size_t len)
+{
+    return len >= 3 && strncasecmp(label + len - 3, "www", 3) == 0 &&
+           (len == 3 || (unsigned char)label[len - 4] >= 0x80);
+}
+
+static bool is_octet(const char *digits, size_t len)
+{
+    unsigned value = 0;
+    for (size_t i = 0; i < len && len <= 3; i++)
+        value = value * 10 + (unsigned)(digits[i] - '0');
+    return len >= 1 && len <= 3 && value <= 255;
+}
+
+/* Letters, digits and the underline keep a number beside them from being seen as one. */
+static bool is_apart(char c)
+{
+    return !is_letter(c) && !is_number(c) && c != '_';
+}
+
+static void note_octets(struct host *host, const char *label, size_t len)
+{
+    size_t head = 0;
+    size_t tail = 0;
+    while (head < len && is_number(label[head]))
+        head++;
+    while (tail < len - head && is_number(label[len - tail - 1]))
+        tail++;
+    bool begins = is_octet(label, head) && (head == len || is_apart(label[head]));
+    bool ends = is_octet(label + len - tail, tail) && is_apart(label[len - tail - 1]);
+    size_t row = begins ? host->octets + 1 : 0;
+    host->address = host->address || row == 4;
+    host->octets = head == len ? row : ends;
+}
 
 static struct host read_host(const char *text, size_t len)
 {
     struct host host = {.numeric = true};
+    bool was_www = false;
     for (size_t at = 0;;) {
         size_t label = label_length(text + at, len - at);
         if (label == 0)
             break;
-        if (host.labels++ == 0)
-            host.first_length = label;
-        else
+        host.www = host.www || was_www;
+        was_www = is_www(text + at, label);
+        if (host.labels++ > 0)
             host.known = host.known || is_top_level(text + at, label);
         for (size_t i = 0; i < label; i++)
             host.numeric = host.numeric && is_number(text[at + i]);
+        note_octets(&host, text + at, label);
         host.last_dot = host.labels > 1 ? host.length : 0;
         host.length = at + label;
         size_t dot = dot_length(text + host.length, len - host.length);
@@ -287,13 +327,6 @@ static struct host read_host(const char *text, size_t len)
         at = host.length + dot;
     }
     return host;
-}
-
-/* "www", alone or behind what is not ASCII. */
-static bool is_www(const char *label, size_t len)
-{
-    return len >= 3 && strncasecmp(label + len - 3, "www", 3) == 0 &&
-           (len == 3 || (unsigned char)label[len - 4] >= 0x80);
 }
 
 /* Whether a phone could make a link of the name; `addressed`: it stands behind "//" or "@"; `after`: what
@@ -307,9 +340,11 @@ static bool is_link(const char *text, const struct host *host, bool addressed, s
                 (next == ':' && is_number(second));
     if (host->labels < 2)
         return false;
+    if (host->address)
+        return true;
     if (host->numeric)
         return host->labels == 4 && (path || addressed);
-    return path || addressed || host->known || is_www(text, host->first_length);
+    return path || addressed || host->known || host->www;
 }
 
 static void bracket_dots(struct scan *s, size_t start, size_t end)
@@ -335,7 +370,7 @@ static void find_hosts(struct scan *s)
         const char *text = s->word + at;
         struct host host = read_host(text, s->length - at);
         if (host.length > 0 && is_link(text, &host, is_addressed(s, at), s->length - at - host.length) &&
-            any_foreign(s, at + host.last_dot, at + host.length))
+            any_foreign(s, at + (host.address ? 0 : host.last_dot), at + host.length))
             bracket_dots(s, at, at + host.length);
         at += host.length > 0 ? host.length : 1;
     }

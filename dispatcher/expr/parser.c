@@ -399,15 +399,16 @@ static parsed parse_unary(struct parser *p)
 {
     size_t offset = p->at->offset;
     parsed node = NULL;
+    bool negated = take(p, '!');
+    if (!negated && !take(p, '-'))
+        return parse_member(p);
     if (!enter(p))
         return NULL;
-    if (take(p, '!')) {
+    if (negated) {
         parsed operand = parse_unary(p);
         node = operand == NULL ? NULL : node_binary(p, OP_NOT, offset, operand, NULL);
-    } else if (take(p, '-')) {
-        node = parse_minus(p, offset);
     } else {
-        node = parse_member(p);
+        node = parse_minus(p, offset);
     }
     p->depth--;
     return node;
@@ -609,6 +610,8 @@ const struct expr_env *expr_event_env(void)
         [EXPR_SLOT_CONTAINER] = "container", [EXPR_SLOT_ITEM] = "item",     [EXPR_SLOT_AUTHOR] = "author",
         [EXPR_SLOT_RECOVERED] = "recovered",
     };
-    static const struct expr_env env = {.variables = names, .variable_count = EXPR_EVENT_SLOTS};
+    static const struct expr_kind kinds[EXPR_EVENT_SLOTS] = {EXPR_EVENT_KINDS};
+    static const struct expr_env env = {
+        .variables = names, .variable_count = EXPR_EVENT_SLOTS, .kinds = kinds};
     return &env;
 }

@@ -7,6 +7,7 @@
 #define BRIDGEBELL_DISPATCHER_EXPR_PROGRAM_H
 
 #include "dispatcher/expr/expr.h"
+#include "dispatcher/expr/overload.h"
 
 struct expr_regex;
 struct expr_zone;
@@ -56,12 +57,15 @@ enum node_op {
 typedef struct expr_value builtin_call(struct machine *m, const struct node *node,
                                        const struct expr_value *args);
 
+#define BUILTIN_OVERLOADS 2u
+
 struct builtin {
     const char *name;
     unsigned min_args; /* counted with the receiver */
     unsigned max_args;
     unsigned styles; /* BUILTIN_* */
     builtin_call *call;
+    struct overload overloads[BUILTIN_OVERLOADS]; /* of values; what it computes of others is a failure */
 };
 
 enum { BUILTIN_GLOBAL = 1, BUILTIN_METHOD = 2, BUILTIN_FOLDS = 4 /* may be computed at compile time */ };

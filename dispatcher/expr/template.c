@@ -152,6 +152,10 @@ static bool add_alternative(struct compiler *c, struct segment *segment, size_t 
         return false;
     }
     segment->alternatives[segment->alternative_count++] = expr;
+    if (!expr_check(expr, c->env, NULL, c->error)) {
+        c->error->offset += start;
+        return false;
+    }
     const struct node *root = expr->root;
     if (has_inner_unsafe(root->op == OP_UNSAFE ? root->a : root))
         return refuse(c, start, "unsafe(...) must be around the whole of what is inserted");
@@ -244,11 +248,6 @@ bool expr_template_uses_function(const struct expr_template *tmpl, const char *n
             if (expr_uses_function(tmpl->segments[i].alternatives[j], name))
                 return true;
     return false;
-}
-
-size_t expr_template_insertions(const struct expr_template *tmpl)
-{
-    return tmpl->insertions;
 }
 
 /* ---- Rendering ------------------------------------------------------------------------------- */

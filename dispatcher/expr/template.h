@@ -33,8 +33,6 @@ void expr_template_free(struct expr_template **tmpl);
 /* Whether any insertion reads the variable in `slot`; whether any calls the host's function `name`. */
 bool expr_template_uses_slot(const struct expr_template *tmpl, size_t slot);
 bool expr_template_uses_function(const struct expr_template *tmpl, const char *name);
-/* How many insertions the template has. */
-size_t expr_template_insertions(const struct expr_template *tmpl);
 
 struct expr_template_result {
     size_t length;      /* bytes written, without the NUL */

@@ -368,12 +368,6 @@ int expr_value_compare_equal(struct expr_value left, struct expr_value right, ui
     return equal_at(left, right, 0, steps);
 }
 
-int expr_value_equal(struct expr_value left, struct expr_value right)
-{
-    uint32_t steps = UINT32_MAX;
-    return equal_at(left, right, 0, &steps);
-}
-
 int expr_map_lookup(struct expr_value map, struct expr_value key, struct expr_value *value, uint32_t *steps)
 {
     if (!expr_steps_take(steps, 1 + map.length / 8))

@@ -6,7 +6,8 @@
 
 #include "dispatcher/expr/expr.h"
 
-/* As expr_value_equal; takes its cost from `steps` and answers -1 when they run out. */
+/* CEL's `==`: 1 equal, 0 different, -1 not decided (nested deeper than EXPR_DEPTH_LIMIT, or `steps`, which it
+ * takes its cost from, ran out). */
 int expr_value_compare_equal(struct expr_value left, struct expr_value right, uint32_t *steps);
 /*
  * CEL's ordering: -1, 0 or 1 in `order`. Returns 1; 0 if the two are unordered (NaN), -1 if their types have

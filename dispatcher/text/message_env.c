@@ -162,9 +162,9 @@ static struct expr_value call_short(void *context, const struct expr_value *args
 /* ---- The env --------------------------------------------------------------------------------- */
 
 static const struct expr_function functions[] = {
-    {"plural", 2, 1 + FORMS_LIMIT, call_plural, NULL},
-    {"date", 1, 2, call_date, check_date},
-    {"short", 2, 2, call_short, NULL},
+    {"plural", 2, 1 + FORMS_LIMIT, call_plural, NULL, {EXPR_SET(EXPR_INT) | EXPR_SET(EXPR_UINT)}, {0}},
+    {"date", 1, 2, call_date, check_date, {EXPR_SET(EXPR_TIMESTAMP), EXPR_TEXT}, {.types = EXPR_TEXT}},
+    {"short", 2, 2, call_short, NULL, {EXPR_TEXT, EXPR_SET(EXPR_INT)}, {.types = EXPR_TEXT}},
 };
 
 static const char *const variables[MESSAGE_SLOTS] = {
@@ -176,21 +176,22 @@ static const char *const variables[MESSAGE_SLOTS] = {
     [MESSAGE_SLOT_UNTIL] = "until",      [MESSAGE_SLOT_TEXTS] = "texts",
 };
 
-const struct expr_function *message_functions(size_t *count)
-{
-    *count = sizeof functions / sizeof functions[0];
-    return functions;
-}
-
-const char *const *message_variables(void)
-{
-    return variables;
-}
+static const struct expr_kind kinds[MESSAGE_SLOTS] = {
+    EXPR_EVENT_KINDS,
+    [MESSAGE_SLOT_RULE] = {.types = EXPR_TEXT},
+    [MESSAGE_SLOT_LANG] = {.types = EXPR_TEXT},
+    [MESSAGE_SLOT_ZONE] = {.types = EXPR_TEXT},
+    [MESSAGE_SLOT_COUNT] = {.types = EXPR_SET(EXPR_INT)},
+    [MESSAGE_SLOT_SINCE] = {.types = EXPR_SET(EXPR_TIMESTAMP)},
+    [MESSAGE_SLOT_UNTIL] = {.types = EXPR_SET(EXPR_TIMESTAMP)},
+    [MESSAGE_SLOT_TEXTS] = {.types = EXPR_SET(EXPR_LIST), .elements = EXPR_TEXT},
+};
 
 const struct expr_env *message_env(void)
 {
     static const struct expr_env env = {.variables = variables,
                                         .variable_count = MESSAGE_SLOTS,
+                                        .kinds = kinds,
                                         .functions = functions,
                                         .function_count = sizeof functions / sizeof functions[0]};
     return &env;

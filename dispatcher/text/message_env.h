@@ -1,9 +1,11 @@
 /*
  * The names that templates of messages may use beyond those of the event, and their functions:
  *
- *     plural(n, forms...)  the form of a word that fits a whole number, by the rules of the message's
- * language date(t), date(t, f)  a time in the recipient's zone short(s, n)          a string of at most n
- * characters
+ *     plural(n, forms...)  the form of a word that fits a number in the message's language
+ *
+ *     date(t), date(t, f)  a time in the recipient's zone
+ *
+ *     short(s, n)          a string of at most n characters
  *
  * docs/expressions.md ("Templates") describes them for operators. The functions are pure but for a look at
  * the system's zone files.
@@ -41,10 +43,6 @@ struct message_context {
 
 /* The names of the event and those above; checked. */
 const struct expr_env *message_env(void);
-/* The functions alone, `count` of them, for an env that has more of its own. */
-const struct expr_function *message_functions(size_t *count);
-/* The variables of message_env, MESSAGE_SLOTS of them in slot order, for the same purpose. */
-const char *const *message_variables(void);
 
 /*
  * Fills the slots behind the event's: rule, lang and zone from the arguments (viewed; a context may be NULL),

@@ -1,8 +1,6 @@
 #include "dispatcher/text/prices.h"
 
 #include <inttypes.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

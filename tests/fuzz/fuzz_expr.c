@@ -4,18 +4,19 @@
  *
  * The source is compiled and evaluated, checked and unchecked, and compiled and rendered as a template.
  * Beside doing no harm, a compiled expression must evaluate to the same twice, write as JSON unless it
- * failed, and never contradict its own requirements; a rendered template must be valid UTF-8 without control
- * characters unless it asked for them.
+ * failed, and never contradict its own requirements or the types that were found for it; a rendered template
+ * must be valid UTF-8 without control characters unless it asked for them.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/str.h"
-#include "dispatcher/expr/analysis.h"
+#include "dispatcher/expr/check.h"
 #include "dispatcher/expr/expr.h"
 #include "dispatcher/expr/regex.h"
 #include "dispatcher/expr/template.h"
+#include "tests/unit/expr_requirements.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -70,10 +71,44 @@ static void check_requirements(const struct expr *expr, struct expr_value result
     struct expr_requirements *requirements = expr_analyse(expr);
     bool truth = result.type == EXPR_BOOL && result.as.boolean;
     demand(!(truth && requirements->never));
-    demand(!truth || expr_requirements_hold(requirements, event, EXPR_EVENT_SLOTS));
+    demand(!truth || requirements_hold(requirements, event, EXPR_EVENT_SLOTS));
     if (requirements->complete && result.type != EXPR_ERROR && !requirements->never)
-        demand(truth == expr_requirements_hold(requirements, event, EXPR_EVENT_SLOTS));
+        demand(truth == requirements_hold(requirements, event, EXPR_EVENT_SLOTS));
     expr_requirements_free(&requirements);
+}
+
+static bool holds_one_of(const char *source, size_t size, const char *const *words)
+{
+    for (; *words != NULL; words++)
+        if (memmem(source, size, *words, strlen(*words)) != NULL)
+            return true;
+    return false;
+}
+
+/* What is refused fails, unless something around it may forgive that, or it only never is. */
+static void check_refusal(const char *source, size_t size, const struct expr_error *error,
+                          struct expr_value result)
+{
+    static const char *const forgiving[] = {"&&", "||", "?", "all", "exists", "filter", "map", NULL};
+    static const char *const never[] = {"never equal", "finds nothing", NULL};
+    demand(error->offset <= size && error->message[0] != '\0' && error->line > 0 && error->column > 0);
+    if (!holds_one_of(source, size, forgiving) &&
+        !holds_one_of(error->message, strlen(error->message), never))
+        demand(result.type == EXPR_ERROR);
+}
+
+static void check_types(const struct expr *expr, const char *source, size_t size, const struct expr_env *env,
+                        struct expr_value result)
+{
+    struct check_kind kind;
+    struct expr_error error;
+    if (!check_infer(expr, env, &kind, &error)) {
+        check_refusal(source, size, &error, result);
+        demand(!expr_check(expr, env, &expr_condition, NULL));
+        return;
+    }
+    demand(check_fits(&kind, result));
+    demand(result.type != EXPR_BOOL || expr_check(expr, env, &expr_condition, NULL));
 }
 
 static void try_expression(const char *source, size_t size, bool unchecked)
@@ -96,6 +131,7 @@ static void try_expression(const char *source, size_t size, bool unchecked)
     struct expr_value first = expr_eval(expr, &activation, arena);
     int written = expr_value_to_json(first, arena, &out[0], &length[0]);
     check_requirements(expr, first);
+    check_types(expr, source, size, &env, first);
     if (written == 0) {
         demand(str_utf8_valid(out[0], length[0]));
         char *kept = malloc(length[0] + 1);

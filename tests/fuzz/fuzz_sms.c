@@ -8,7 +8,6 @@
  */
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/str.h"
 #include "dispatcher/expr/links.h"

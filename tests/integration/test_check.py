@@ -72,13 +72,52 @@ def test_all_faults_come_at_once(check):
         assert expected in text
 
 
+MISMATCHED = WHOLE + '''recipients "x" { to = { recovered } }
+rule "a" {
+  when = "type == 'x' &&
+    author + 1 == 'y'"
+  to = { x, "size(data)" }
+  message = "{{ date(author) }}"
+  messages = {
+    "pl: {{ author }}",
+    "de: {{ short(author, '5') }}"
+  }
+  dedupe_key = "author.name"
+  throttle_key = "size(time)"
+}
+rule "b" { when = "author" to = { x } message = "m" }
+'''
+
+TYPES_TOLD = [(3, "recipients must be a string or a list of strings; this is a bool"),
+              (6, "column 12: no such overload: + of a string or null and an int: convert one of them"),
+              (7, "this is an int"), (8, "date() takes a timestamp; this is a string or null"), (11, "short() takes an int"),
+              (13, "column 8: only a map has fields"), (14, "size() takes"),
+              (16, "a condition must be a bool; this is a string or null: compare it")]
+
+
+def test_what_always_fails_is_a_fault(check):
+    code, faults = check(MISMATCHED)
+    assert code == 1
+    assert sorted(line for line, _ in faults) == [line for line, _ in TYPES_TOLD], faults
+    for (_, text), (_, expected) in zip(sorted(faults), TYPES_TOLD):
+        assert expected in text
+
+
+def test_faults_of_secrets_come_with_the_others(check):
+    lost = WHOLE.replace('api_key_secret = "y"', 'api_key_secret_file = "lost.secret"')
+    code, faults = check(lost + "log { levle = info }\n" + RULE % 'quiet_zone = "Nope"')
+    assert code == 1
+    assert [line for line, _ in faults] == [1, 3, 4], faults
+    assert "`api_key_secret_file`" in faults[0][1] and "No such file" in faults[0][1]
+
+
 def test_a_draft_is_not_blamed_for_what_it_lacks(check):
     """The provider and the group are there; that they are faulty is told once."""
     code, faults = check('bridge "main" { url = "http://127.0.0.1:1/api" api_key_id = "x" api_key_secret = "y" }\n'
-                         'provider "p" { }\nrecipients "g" { too = { "+48500500500" } }\n'
+                         'provider "p" { }\nprovider "q" { type = smsapi tokn = "t" }\nrecipients "g" { too = { "+48500500500" } }\n'
                          'rule "r" { when = "true" to = { g } message = "m" provider = p }\n')
     assert code == 1
-    assert [line for line, _ in faults] == [2, 3], faults
+    assert [line for line, _ in faults] == [2, 3, 4], faults
 
 
 def test_a_language_is_a_tag(check):
@@ -92,6 +131,16 @@ def test_a_budget_of_money_needs_prices(check):
     text = WHOLE + "limits { money_per_month = 4 }\n" + RULE % 'money_per_day = "5"'
     assert [line for line, _ in check(text)[1]] == [3, 4]
     assert check(text + 'prices { table = { "+48: 0.1" } }\n') == (0, [])
+
+
+@pytest.mark.parametrize("words", [["help"], ["help", "queue"], ["--version"], ["reference"], ["check", "-c", "fine.conf"],
+                                   ["eval", "1"], ["eval", "-h"]], ids=" ".join)
+def test_what_cannot_be_printed_is_an_error(tmp_path, words):
+    (tmp_path / "fine.conf").write_text(WHOLE + RULE % "")
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([BIN / "bridgebell", *words], stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+                              timeout=60, check=False)
+    assert done.returncode == 1, done.stderr
 
 
 def test_a_reload_tells_all_faults_too(line, bell):

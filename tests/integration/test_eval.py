@@ -62,7 +62,10 @@ def test_events_from_a_file_and_from_standard_input(tmp_path):
                  stdin=json.dumps(EVENT)) is True
     assert value("bridge", "--bridge", "west", "--event", path) == "west"
     result = run("true", "--event", tmp_path / "none.json")
-    assert result.returncode == 2 and "none.json" in result.stderr
+    assert result.returncode == 2 and "none.json: No such file or directory" in result.stderr
+    path.write_text('"' + 16 * 1024 * 1024 * "x" + '"')
+    result = run("true", "--event", path)
+    assert result.returncode == 2 and "event.json: longer than 16 MiB" in result.stderr
 
 
 def test_wrong_words_are_a_matter_of_usage():

@@ -70,6 +70,22 @@ def test_an_unknown_command_is_no_reason_to_close(master):
     assert second["ok"], "several requests on one connection are answered in order"
 
 
+def test_answers_do_not_pile_up_for_one_who_does_not_read(master):
+    master.start()
+    requests, last = 3000, -1
+    with master.connect("status") as s:
+        s.sendall(b'{"command":"status"}\n' * requests)
+        while len(master.lives("asked")) > last:
+            last = len(master.lives("asked"))
+            for _ in range(20):
+                master.ask({"command": "scale"}, "control")
+        assert last < requests
+        data = b""
+        while data.count(b"\n") < requests:
+            data += s.recv(1 << 20)
+    assert all(json.loads(line)["ok"] for line in data.splitlines())
+
+
 def test_a_request_in_pieces_is_one_request(master):
     master.start()
     with master.connect() as s:
@@ -245,6 +261,14 @@ def test_watch_draws_again(master):
         pages = [json.loads(watching.stdout.readline()) for _ in range(2)]
         watching.terminate()
     assert pages[1]["uptime_ms"] > pages[0]["uptime_ms"]
+
+
+def test_watching_ends_where_nothing_can_be_written(master):
+    master.start()
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([master.bin / "bridgebell", "status", "-c", master.config, "--watch", "--json"], stdout=full,
+                              stderr=subprocess.PIPE, text=True, env=master.environment, timeout=60, check=False)
+    assert done.returncode == 1 and "cannot be written" in done.stderr
 
 
 def test_man_page_is_sound():

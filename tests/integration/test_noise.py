@@ -337,13 +337,76 @@ def test_a_digest_rings_once_whatever_is_killed_while_it_closes(world):
     world.clock.forward(61)
     for _ in range(6):
         world.kill_dispatcher()
-    # What a killed one had frozen is closed half a minute later.
-    world.clock.forward(31)
-    world.kill_dispatcher()
     texts = world.texts(20)
     assert set(texts) == {"lorem: 3 messages since 12:00. Latest: m 2"}
     assert len({m["number"] for m in world.provider.messages()}) == 20
     world.wait_noise({"digest": 60, "rings": 20})
+
+
+def test_digests_follow_the_clock(world):
+    world.start(rule(more="digest = 2h"), at="2026-11-27 12:00")
+    world.say(2)
+    world.wait_noise({"digest": 2})
+    world.clock.forward(7201)
+    assert world.texts(1) == ["lorem: 2 messages since 12:00. Latest: m 1"]
+
+
+def test_digests_that_wait_for_room_become_one(world):
+    world.start(rule(more='digest = 1m throttle = "1/h"'), at="2026-11-27 12:00")
+    for n in range(4):
+        world.say(2)
+        world.wait_noise({"digest": 2 * n + 2, **({"rings": 1} if n else {})})
+        world.clock.forward(61)
+        if n == 0:
+            world.texts(1)
+    world.kill_dispatcher()
+    assert len(world.jobs("held")) == 1
+    world.clock.forward(3600)
+    assert re.fullmatch(r"lorem: 6 messages since 12:0\d\. Latest: m 7", world.texts(2)[1])
+    assert world.one.status()["queue"]["held"] == 0
+
+
+def test_what_quiet_hours_hold_comes_when_they_are_taken_out(world):
+    more = f'recipients "night" {{ to = {{ "{NUMBER}" }} quiet_hours = {{ "20:00-08:00" }} }}\n'
+    one = world.start(rule(more=NIGHT) + rule("person", to="night", message="person {{ data.publicMeta.n }}") +
+                      rule("stays", NIGHT, message="stays") + rule("gone", NIGHT, message="gone"),
+                      at="2026-11-27 22:30", more=more)
+    world.say(2)
+    for name in ("lorem", "person", "stays", "gone"):
+        world.wait_noise({"quiet hours": 2}, name)
+    one.write(world.line.config(rules=rule() + rule("person", to="night") +
+                                rule("stays", NIGHT.replace("07:00", "06:00"), message="stays"),
+                                more=f'recipients "night" {{ to = {{ "{NUMBER}" }} }}\n'))
+    one.cli("reload")
+    assert sorted(world.texts(2)) == ["2 messages in quiet hours since 27.11. 22:30. Latest: m 1",
+                                      "2 messages in quiet hours since 27.11. 22:30. Latest: person 1"]
+    assert sorted(job["rule"] for job in world.jobs("held")) == ["gone", "stays"]
+    world.clock.set("2026-11-28 05:01")
+    assert world.texts(3)[2] == "2 messages in quiet hours since 27.11. 22:30. Latest: stays"
+    world.clock.set("2026-11-28 06:01")
+    assert world.texts(4)[3] == "2 messages in quiet hours since 27.11. 22:30. Latest: gone"
+
+
+def test_a_digest_leaves_by_a_provider_that_was_renamed(world):
+    one = world.start(rule(more="digest = 15m") + rule("gone", "digest = 15m", message="gone"), at="2026-11-27 12:00")
+    world.say(2)
+    world.wait_noise({"digest": 2})
+    world.wait_noise({"digest": 2}, "gone")
+    one.write(world.line.config(rules=rule(more="digest = 15m")).replace('provider "smsapi"', 'provider "other"'))
+    one.cli("reload")
+    world.clock.forward(901)
+    assert sorted(world.texts(2)) == ["gone: 2 messages since 12:00. Latest: gone", "lorem: 2 messages since 12:00. Latest: m 1"]
+
+
+def test_summaries_are_in_the_language_of_the_person(world):
+    more = (f'recipients "pl" {{ to = {{ "{NUMBER}" }} language = pl zone = "Europe/Warsaw" }}\n'
+            f'recipients "de" {{ to = {{ "{OTHER}" }} language = de zone = "Europe/Berlin" }}\n'
+            'summaries { storm = { "de: und {{ count }} weitere von {{ rule }}" } }\n')
+    world.start(rule(more='storm = "2/min" digest_messages = { "de: x" }', to="pl, de", message="m"), at="2026-11-27 12:00", more=more)
+    world.say(24)
+    world.wait_noise({"rings": 4, "storm": 44})
+    world.clock.forward(61)
+    assert sorted(world.texts(6)[4:]) == ["lorem: i jeszcze 22. Ostatnia: m", "und 22 weitere von lorem"]
 
 
 def test_the_quiet_hours_of_a_rule_count_instead_of_the_persons(world):

@@ -219,6 +219,39 @@ def test_the_directory_is_read_again_when_it_changes(line, bell):
     until("the trouble to be over", lambda: one.status()["directory"]["trouble"] is None)
 
 
+def test_a_start_while_the_directory_is_broken_has_the_people_of_before(line, bell):
+    world = line()
+    one = bell(config(world, f"\"'alice'\", \"{CAROL}\"")).start()
+    world.subscribed()
+    wait_rung(world, world.bridge.message(), [ALICE, CAROL])
+    assert (world.dir / "queue.db-people").stat().st_mode & 0o777 == 0o600
+    write_people(world, PEOPLE + "erin,+4850050,,\n")
+    one.wait_log("the directory cannot be read")
+    old = one.child("dispatcher")
+    os.kill(old, signal.SIGKILL)
+    until("a new dispatcher", lambda: one.child("dispatcher") != old)
+    wait_rung(world, world.bridge.message(), [ALICE, CAROL])
+    assert one.status()["directory"]["trouble"].startswith("line 5: ")
+    # After a reboot, too; while a reload changes nothing and says why.
+    one.stop()
+    one.start()
+    world.subscribed()
+    wait_rung(world, world.bridge.message(), [ALICE, CAROL])
+    refused = one.cli("reload", check=False)
+    assert refused.returncode == 1 and "people.csv:5" in refused.stdout + refused.stderr
+    assert "people.csv:5" in one.cli("check", check=False).stderr
+    write_people(world, PEOPLE.replace(ALICE, BOB))
+    until("the trouble to be over", lambda: one.status()["directory"]["trouble"] is None)
+    wait_rung(world, world.bridge.message(), [BOB, CAROL])
+    # The first start of all has no people of before.
+    os.remove(world.dir / "queue.db-people")
+    one.stop()
+    write_people(world, PEOPLE + "erin,+4850050,,\n")
+    one.start(ready=False)
+    until("the start to fail", lambda: one.process.poll() is not None)
+    assert "people.csv:5" in one.log_text()
+
+
 def test_check_names_the_line_of_a_bad_directory(line, bell):
     world = line()
     one = bell(config(world, '"members()"', text="user_id,number\nalice,500500500\nbob,+48500500500\nbob,\n"))

@@ -68,6 +68,8 @@ def test_what_makes_no_silence(bell, tmp_path):
     one = bell(config(tmp_path)).start()
     cases = [
         (["authr == 'x'", "--for", "2h"], 1, ["line 1, column 1", "authr == 'x'\n^", "author"]),
+        (["author", "--for", "2h"], 1, ["line 1, column 1: a condition must be a bool; this is a string or null", "author\n^"]),
+        (["rule == 'x' && priority > 3", "--for", "2h"], 1, ["column 25: no such overload: > of a string and an int"]),
         (["rule = 'x'", "--for", "2h"], 1, ["column 6", "^"]),
         (["true"], 2, ["needs an end"]),
         (["true", "--for", "2h", "--until", "18:00"], 2, ["needs an end"]),

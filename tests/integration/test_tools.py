@@ -93,6 +93,20 @@ def test_captured_notifications_are_replayed(config):
     assert quiet.startswith("172 events")
 
 
+def test_replay_tells_of_texts_with_a_hole(config, events):
+    conf = config('rule "hole" { when = "true" to = { "+48500500500" } message = "{{ data.gone }}" }\n'
+                  'rule "many" { when = "true" to = { "+48500500501" } message = "x" digest = 1m\n'
+                  '              digest_message = "{{ count }} {{ texts[7] }}" }\n' + MESSAGES)
+    path = events([message(i, 1774656000000 + i) for i in range(3)])
+    rules = {rule["rule"]: rule for rule in lines_of(run("replay", "-c", conf, "--json", path))[-1]["rules"]}
+    assert rules["hole"]["insertions_failed"] == 3
+    assert rules["hole"]["last_insertion_error"] == "no such key: 'gone'"
+    assert rules["many"]["insertions_failed"] == 1
+    assert rules["messages"]["insertions_failed"] == 0 and "last_insertion_error" not in rules["messages"]
+    shown = run("replay", "-c", conf, path).stdout
+    assert 'rule "hole": texts have a ? where an insertion failed (3 times), the last time: no such key' in shown
+
+
 def test_bad_lines_are_counted_and_named(config, tmp_path):
     path = tmp_path / "events.jsonl"
     path.write_text('{"channel":\nnothing\n' + json.dumps(message(1, 10**12)) + '\n\n{"channel":"thr')
@@ -383,11 +397,12 @@ def test_explain_says_what_failed_behind_a_condition(config, tmp_path):
     rules = {rule["rule"]: rule for rule in explained["tried"]}
     assert "nosuch" in rules["nobody"]["failed"] and rules["nobody"]["jobs"] == []
     assert "other" in rules["half"]["failed"] and rules["half"]["unrendered"] is True
+    assert rules["half"]["unrendered_why"] == "no such key: 'gone'"
     assert "key" in rules["key"]["failed"] and len(rules["key"]["jobs"]) == 1
     assert "failed" not in rules["whole"] and "unrendered" not in rules["whole"]
     shown = run("explain", "-c", conf, "-", stdin=text).stdout
     assert shown.count("rings nobody") == 1 and "failed: no such key: 'nosuch'" in shown
-    assert shown.count("a part of the text failed") == 1
+    assert shown.count("a part of the text failed and became ?: no such key: 'gone'") == 1
 
 
 def test_explain_says_what_is_wrong(config, tmp_path):

@@ -8,7 +8,6 @@
  */
 #include "tests/sim/bridge.h"
 
-#include <errno.h>
 #include <event2/buffer.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,6 @@
 #include "tests/sim/sim_http_private.h"
 
 #include <event2/buffer.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>

@@ -3,6 +3,7 @@
  *
  * The expectation is "type json", as in {"1 + 1", "int 2"}; "error text" wants a failure, at compile time or
  * when it runs, whose message holds the text. Names are unchecked, as CEL's own conformance cases have them.
+ * Of each the check of types must not promise another kind of value than comes out.
  */
 #ifndef BRIDGEBELL_TESTS_UNIT_EXPR_CASES_H
 #define BRIDGEBELL_TESTS_UNIT_EXPR_CASES_H
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dispatcher/expr/check.h"
 #include "dispatcher/expr/expr.h"
 
 struct expr_case {
@@ -40,6 +42,11 @@ static void expr_cases_show(const char *source, size_t length, const struct expr
     }
     struct expr_arena *arena = expr_arena_new(4u << 20);
     struct expr_value value = expr_eval(expr, activation, arena);
+    struct check_kind kind;
+    /* A name without a value stands for a type of that name. */
+    bool bound = env == NULL || env->variable_count == 0 || activation->values != NULL;
+    if (bound && check_infer(expr, env, &kind, NULL) && !check_fits(&kind, value))
+        fail_msg("%s gives another kind than was found", source);
     if (value.type == EXPR_ERROR) {
         snprintf(out, size, "error %.*s", (int)value.length, value.as.string);
     } else {

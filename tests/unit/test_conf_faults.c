@@ -16,7 +16,8 @@ static const struct bad unknown_words[] = {
     {WHOLE "runtime_dri = \"/run/x\"", "3: unknown word `runtime_dri`: did you mean `runtime_dir`?\n"},
     {WHOLE "xyz = { a, b } log { a = 1 b { c { } } }",
      "3: unknown word `xyz`: expected one of runtime_dir, user, installation, language, zone, bridge, "
-     "provider, recipients, directory, numbers, prices, limits, rule, dispatcher, sender, metrics, log\n"
+     "provider, recipients, directory, numbers, prices, limits, summaries, rule, dispatcher, sender, "
+     "metrics, log\n"
      "3: unknown word `a` in block `log`: expected one of format, level, file\n"
      "3: unknown word `b` in block `log`: expected one of format, level, file\n"},
     /* A misspelt required word is not missed as well. */
@@ -101,7 +102,8 @@ static const struct bad syntax[] = {
     {WHOLE "user = a = b", "3: `user` has no value: after it stands another setting\n"},
     {WHOLE "a {a {a {a {a {a {a {a {a {a {a {a {a {a {a {a {a {",
      "3: unknown word `a`: expected one of runtime_dir, user, installation, language, zone, bridge, "
-     "provider, recipients, directory, numbers, prices, limits, rule, dispatcher, sender, metrics, log\n"
+     "provider, recipients, directory, numbers, prices, limits, summaries, rule, dispatcher, sender, "
+     "metrics, log\n"
      "3: `{`: expected blocks less deep inside each other\n"},
     {WHOLE "user = \"a\001\"", "3: a control character, byte 0x01: expected text\n"},
     {WHOLE "user = \"a\xff\"\n", "3: this line is not UTF-8\n"},

@@ -1,4 +1,5 @@
 /* links: conf proto core */
+#include "conf/model.h"
 #include "conf_fixture.h"
 
 /* One text with every way to write a value. */
@@ -29,6 +30,11 @@ static const char good[] =
     "    message = 'it\\'s'\n"
     "}\n";
 
+static int64_t number_of(const struct conf *c, const char *block, const char *title, const char *name)
+{
+    return model_number(c, model_find(c, directives_block(block), title), name);
+}
+
 static struct conf *load_good(void)
 {
     return load(good);
@@ -44,12 +50,12 @@ static void texts_and_numbers(void **state)
     assert_string_equal(conf_text(c, "bridge", "main", "api_key_id"), "the id");
     assert_string_equal(conf_text(c, "bridge", "main", "api_key_secret"), "xnoy");
     assert_string_equal(conf_text(c, "bridge", "second", "url"), "http://127.0.0.1:3000");
-    assert_int_equal(conf_number(c, "bridge", "main", "reconnect_max"), 120000);
-    assert_int_equal(conf_number(c, "bridge", "main", "catch_up"), 0);
-    assert_int_equal(conf_number(c, "bridge", "second", "catch_up"), 1);
-    assert_int_equal(conf_number(c, "bridge", "main", "spill"), 0);
-    assert_int_equal(conf_number(c, "bridge", "second", "spill"), 256 << 20);
-    assert_int_equal(conf_number(c, "provider", "sms", "attempts_per_number"), -1);
+    assert_int_equal(number_of(c, "bridge", "main", "reconnect_max"), 120000);
+    assert_int_equal(number_of(c, "bridge", "main", "catch_up"), 0);
+    assert_int_equal(number_of(c, "bridge", "second", "catch_up"), 1);
+    assert_int_equal(number_of(c, "bridge", "main", "spill"), 0);
+    assert_int_equal(number_of(c, "bridge", "second", "spill"), 256 << 20);
+    assert_int_equal(number_of(c, "provider", "sms", "attempts_per_number"), -1);
     assert_string_equal(conf_text(c, "provider", "sms", "token"), "t$x\\${y}");
     assert_string_equal(conf_text(c, "provider", "say", "ca_file"), "./ca.pem");
     assert_string_equal(conf_text(c, "rule", NULL, "when"),

@@ -18,7 +18,7 @@
 #include "dispatcher/directory.h"
 
 struct fixture {
-    char dir[64], path[96];
+    char dir[64], path[96], kept[96];
     struct slice *slice;
     struct faults faults;
     struct directory *d;
@@ -64,7 +64,19 @@ static void end(struct fixture *f)
     faults_free(&f->faults);
     slice_free(&f->slice);
     unlink(f->path);
+    unlink(f->kept);
     rmdir(f->dir);
+}
+
+/* As the status says. */
+static size_t count_people(const struct directory *d)
+{
+    cJSON *status = cJSON_CreateObject();
+    directory_status(d, status);
+    const cJSON *people = cJSON_GetObjectItem(cJSON_GetObjectItem(status, "directory"), "people");
+    size_t count = people ? (size_t)people->valuedouble : 0;
+    cJSON_Delete(status);
+    return count;
 }
 
 static const struct person *find(struct fixture *f, const char *user)
@@ -98,7 +110,7 @@ static void a_file_may_be_written_in_many_ways(void **state)
              ",,\"+49 (151) 234-56.78\",\"O'Brien, \"\"Bob\"\"\",\r\n"
              "oncall,,,nobody,en\n"
              ",,0049151234567,zoë,de-AT");
-    assert_int_equal(directory_count(f.d), 4);
+    assert_int_equal(count_people(f.d), 4);
     const struct person *p = find(&f, "alice");
     assert_string_equal(p->number, "+48500500500");
     assert_string_equal(p->zone, "Europe/Warsaw");
@@ -146,6 +158,8 @@ static void every_bad_row_is_named_with_its_line(void **state)
         {"user_id,number\n,+48500500500\n", 2, "user id is missing"},
         {"user_id,number\na,+48500500500\n\n\"b\n\",+48500500501\nc,+48500500502\n", 4, "line break"},
         {"user_id,number\na,500500500\n", 2, "`default_country`"},
+        {"user_id;number\na;+48500500500\n", 1, "expected commas"},
+        {"user_id\tnumber\na\t+48500500500\n", 1, "expected commas"},
         {"user_id,number\na,call me\n", 2, "not a phone number"},
         {"user_id,number\na,+48\n", 2, "8 to 15 digits"},
         {"user_id,number\na,+48500500500\nb,\na,+48500500501\n", 4, "earlier row"},
@@ -256,13 +270,13 @@ static void large_files_are_read_whole_or_refused(void **state)
     size_t rows = put_rows(&f, 40 * 1024 * 1024);
     f.d = directory_new(f.slice, &f.faults);
     assert_int_equal(f.faults.count, 0);
-    assert_int_equal(directory_count(f.d), rows);
+    assert_int_equal(count_people(f.d), rows);
     directory_free(&f.d);
     put_rows(&f, DIRECTORY_BYTES_MAX + 64);
     f.d = directory_new(f.slice, &f.faults);
     assert_int_equal(f.faults.count, 1);
     assert_string_equal(f.faults.list[0].text, "larger than 64 MiB");
-    assert_int_equal(directory_count(f.d), 0);
+    assert_int_equal(count_people(f.d), 0);
     end(&f);
 }
 
@@ -330,6 +344,98 @@ static void run_sql(struct fixture *f, const char *script)
     sqlite3_close(sql);
 }
 
+/* ---- the copy of what was read well last ---- */
+
+static const char good_people[] =
+    "user_id,number,tags,language,zone\n\"a, \"\"b\"\"\",+48500500500,\"x,y z\",pl,Europe/Warsaw\n"
+    "nobody,,,,\n";
+static const char bad_people[] = "user_id,number\na,+485\nb,+486\n";
+
+static void start(struct fixture *f, const char *text)
+{
+    directory_free(&f->d);
+    faults_free(&f->faults);
+    put(f, text, strlen(text));
+    f->d = directory_new(f->slice, &f->faults);
+}
+
+static void begin_kept(struct fixture *f)
+{
+    begin(f, NULL, NULL);
+    struct slice_block *b = slice_add_block(f->slice, "dispatcher", "", "test.conf", 9);
+    slice_add_setting(b, "store", SLICE_TEXT, 9)->text = xasprintf("sqlite:%s/queue.db", f->dir);
+    snprintf(f->kept, sizeof f->kept, "%s/queue.db-people", f->dir);
+}
+
+static void a_process_that_starts_has_the_people_of_before(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct stat st;
+    char said[200];
+    begin_kept(&f);
+    start(&f, good_people);
+    assert_int_equal(stat(f.kept, &st), -1);
+    directory_keep(f.d);
+    assert_int_equal(stat(f.kept, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    /* Whoever only asks what is wrong is told. */
+    start(&f, bad_people);
+    assert_int_equal(f.faults.count, 2);
+    assert_int_equal(count_people(f.d), 0);
+    slice_add_block(f.slice, SLICE_STARTING, "", "", 0);
+    start(&f, bad_people);
+    assert_int_equal(f.faults.count, 0);
+    assert_int_equal(count_people(f.d), 2);
+    const struct person *p = find(&f, "a, \"b\"");
+    assert_string_equal(p->number, "+48500500500");
+    assert_string_equal(p->lang, "pl");
+    assert_string_equal(p->zone, "Europe/Warsaw");
+    assert_string_equal(p->tags[0], "x,y");
+    assert_string_equal(p->tags[1], "z");
+    assert_null(find(&f, "nobody")->number);
+    assert_non_null(strstr(trouble(&f, said, sizeof said), "line 2: "));
+    /* What was not read well is not kept, and what was is as soon as it is. */
+    directory_keep(f.d);
+    assert_false(refresh(&f));
+    put(&f, "user_id,number\nc,+48500500502\n", strlen("user_id,number\nc,+48500500502\n"));
+    assert_true(refresh(&f));
+    assert_string_equal(trouble(&f, said, sizeof said), "");
+    start(&f, bad_people);
+    assert_int_equal(f.faults.count, 0);
+    assert_int_equal(count_people(f.d), 1);
+    assert_non_null(find(&f, "c"));
+    /* A file that is gone is a fault like others. */
+    unlink(f.path);
+    directory_free(&f.d);
+    f.d = directory_new(f.slice, &f.faults);
+    assert_int_equal(f.faults.count, 0);
+    assert_non_null(find(&f, "c"));
+    end(&f);
+}
+
+static void a_copy_of_another_file_or_a_spoilt_one_is_no_help(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin_kept(&f);
+    slice_add_block(f.slice, SLICE_STARTING, "", "", 0);
+    start(&f, good_people);
+    directory_keep(f.d);
+    FILE *out = fopen(f.kept, "r+b");
+    assert_non_null(out);
+    fputs("# /elsewhere", out);
+    assert_int_equal(fclose(out), 0);
+    start(&f, bad_people);
+    assert_int_equal(f.faults.count, 2);
+    start(&f, good_people);
+    directory_keep(f.d);
+    assert_int_equal(truncate(f.kept, (off_t)strlen(f.path) + 60), 0);
+    start(&f, bad_people);
+    assert_int_equal(f.faults.count, 2);
+    end(&f);
+}
+
 static void an_sqlite_file_is_as_good(void **state)
 {
     (void)state;
@@ -340,7 +446,7 @@ static void an_sqlite_file_is_as_good(void **state)
             "INSERT INTO people(number, user_id, Tags) VALUES(500500500, 'a', 'x y'), (NULL, 'b', NULL);");
     f.d = directory_new(f.slice, &f.faults);
     assert_int_equal(f.faults.count, 0);
-    assert_int_equal(directory_count(f.d), 2);
+    assert_int_equal(count_people(f.d), 2);
     assert_string_equal(find(&f, "a")->number, "+48500500500");
     assert_string_equal(find(&f, "a")->tags[1], "y");
     assert_null(find(&f, "b")->number);
@@ -388,7 +494,6 @@ static void without_a_directory_nobody_is_known(void **state)
     assert_int_equal(faults.count, 0);
     assert_null(directory_find(NULL, "a", 1));
     assert_false(directory_refresh(NULL));
-    assert_int_equal(directory_count(NULL), 0);
     slice_free(&s);
 }
 
@@ -402,6 +507,8 @@ int main(void)
         cmocka_unit_test(what_is_too_long_or_no_file_is_refused),
         cmocka_unit_test(large_files_are_read_whole_or_refused),
         cmocka_unit_test(a_changed_file_is_read_again_and_a_bad_one_changes_nothing),
+        cmocka_unit_test(a_process_that_starts_has_the_people_of_before),
+        cmocka_unit_test(a_copy_of_another_file_or_a_spoilt_one_is_no_help),
         cmocka_unit_test(an_sqlite_file_is_as_good),
         cmocka_unit_test(an_sqlite_file_without_people_is_refused),
         cmocka_unit_test(without_a_directory_nobody_is_known),

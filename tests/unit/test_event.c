@@ -122,10 +122,13 @@ static void same_item_same_key_whatever_else(void **state)
     char a[33], b[33];
     assert_string_equal(key_of(same[0], a), key_of(same[1], b));
 
-    cJSON *row = cJSON_Parse("{\"id\":\"t\",\"version\":4,\"createDate\":5,\"contextId\":\"c\"}");
+    /* As catch-up makes it of a list's row. */
+    cJSON *row = cJSON_Parse("{\"channel\":\"thread\",\"type\":\"threadCreated\",\"timestamp\":5,"
+                             "\"data\":{\"id\":\"t\",\"version\":4,\"createDate\":5,\"contextId\":\"c\"}}");
+    const char *why = NULL;
     struct buf buf;
     buf_init(&buf, 0);
-    assert_int_equal(event_from_row("main", event_type_find("threadCreated", 13), row, 1, &buf), 0);
+    assert_int_equal(event_from_json("main", row, "", 0, 1, 0, true, &buf, &why), 0);
     struct msg_in in;
     msg_in_init(&in);
     struct event e;

@@ -166,6 +166,30 @@ static void test_repetition(void **state)
     expect_repeat("has(", "{'a':1}.a", 1, ")", "bool true");
 }
 
+static void expect_nested(const char *open, const char *inside, const char *close, size_t times, bool fine)
+{
+    char *opened = repeat("", open, times, inside);
+    char *text = repeat(opened, close, times, "");
+    struct expr_error error;
+    struct expr *expr = expr_compile(text, strlen(text), NULL, &error);
+    if ((expr != NULL) != fine)
+        fail_msg("%zu of %s: %s", times, open, expr == NULL ? error.message : "taken");
+    expr_free(&expr);
+    free(opened);
+    free(text);
+}
+
+/* The limit is the one that the message names, whatever is nested; the whole is the first level. */
+static void test_nesting_up_to_the_limit(void **state)
+{
+    static const char *const pairs[][2] = {{"(", ")"}, {"[", "]"}, {"!", ""}, {"- ", ""}, {"dyn(", ")"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        expect_nested(pairs[i][0], "true", pairs[i][1], EXPR_DEPTH_LIMIT - 1, true);
+        expect_nested(pairs[i][0], "true", pairs[i][1], EXPR_DEPTH_LIMIT, false);
+    }
+}
+
 /* None of these may exhaust the stack, whichever part of the grammar they lean on. */
 static void test_hostile_depth(void **state)
 {
@@ -335,6 +359,7 @@ int main(void)
         cmocka_unit_test(test_literals),
         cmocka_unit_test(test_grammar),
         cmocka_unit_test(test_repetition),
+        cmocka_unit_test(test_nesting_up_to_the_limit),
         cmocka_unit_test(test_hostile_depth),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_nul),

@@ -100,7 +100,17 @@ static void test_clean(void **state)
          "com",
          "evil[.]com"},
         {"10.0.0.1/admin", "10[.]0[.]0[.]1/admin"},
-        {"10.0.0.1", "10.0.0.1"},
+        /* phones link an address without scheme and path, whatever is not a word beside it */
+        {"10.0.0.1", "10[.]0[.]0[.]1"},
+        {"255.255.255.255.", "255[.]255[.]255[.]255."},
+        {"1.2.3.4.5", "1[.]2[.]3[.]4[.]5"},
+        {"a.1.2.3.4", "a[.]1[.]2[.]3[.]4"},
+        {"v-1.2.3.4-beta", "v-1[.]2[.]3[.]4-beta"},
+        {"\u2764"
+         "1.2.3.4",
+         "\u2764"
+         "1[.]2[.]3[.]4"},
+        {"1\u30022\u30023\u30024", "1[.]2[.]3[.]4"},
         {"http://10.0.0.1", "hxxp://10[.]0[.]0[.]1"},
         {"tel:+48500500500", "tel[:]+48500500500"},
         {"SMS:123", "SMS[:]123"},
@@ -155,6 +165,8 @@ static void test_clean(void **state)
         {"i\u2764.ws", "i\u2764[.]ws"},
         {"\U0001F4A9.la/x", "\U0001F4A9[.]la/x"},
         {"\u2764www.evil", "\u2764www[.]evil"},
+        {"a.m.www.evil", "a[.]m[.]www[.]evil"},
+        {"evil.www", "evil.www"},
         {"\u201eevil.com\u201d", "\u201eevil[.]com\u201d"},
         /* and what is none */
         {"\u201eKoniec.\u201d", "\u201eKoniec.\u201d"},
@@ -164,6 +176,12 @@ static void test_clean(void **state)
         {"begin.middle.ending", "begin.middle.ending"},
         {"data.threadId", "data.threadId"},
         {"v1.2.3", "v1.2.3"},
+        {"v1.2.3.4", "v1.2.3.4"},
+        {"1.2.3", "1.2.3"},
+        {"1.2.3.256", "1.2.3.256"},
+        {"1.2.3.4x", "1.2.3.4x"},
+        {"1.234.567.890", "1.234.567.890"},
+        {"27.11.2026.10", "27.11.2026.10"},
         {"3.14", "3.14"},
         {"report.pdf", "report.pdf"},
         {"end. Begin", "end. Begin"},
@@ -447,6 +465,8 @@ static void test_seams(void **state)
         {"https://{{ evil }}/x", "hxxps://evil/x"},
         {"https://{{ number }}:8080/x", "hxxps://5:8080/x"},
         {"https:\\\\{{ evil }}", "hxxps:\\\\evil"},
+        {"10.0.0.{{ number }}", "10[.]0[.]0[.]5"},
+        {"{{ number }}.0.0.1", "5[.]0[.]0[.]1"},
         {"ssh://{{ evil }}", "ssh[:]//evil"},
         /* his own */
         {"https://intra.example.com/{{ id }}", "https://intra.example.com/66f7"},
@@ -456,6 +476,7 @@ static void test_seams(void **state)
         {"https://{{ name }}@intra.example.com/", "https://Ada@intra.example.com/"},
         {"ssh://intra/{{ id }}", "ssh://intra/66f7"},
         {"www.example.com/{{ id }}", "www.example.com/66f7"},
+        {"10.0.0.1/{{ id }}", "10.0.0.1/66f7"},
         {"tel:+48500500500 {{ id }}", "tel:+48500500500 66f7"},
         {"{{ unsafe('https://x.example.com/') }}{{ id }}", "https://x.example.com/66f7"},
         {"{{ 1 / 0 ?? 'https://x.example.com/' }}{{ id }}", "https://x.example.com/66f7"},
@@ -570,7 +591,6 @@ static void test_uses(void **state)
     struct expr_template *tmpl = expr_template_compile("{{ name }} {{ 1 ?? link }}", 26, &env, NULL);
     (void)state;
     assert_non_null(tmpl);
-    assert_int_equal(expr_template_insertions(tmpl), 2);
     assert_true(expr_template_uses_slot(tmpl, 0));
     assert_true(expr_template_uses_slot(tmpl, 1));
     assert_false(expr_template_uses_slot(tmpl, 2));

@@ -5,7 +5,6 @@
 
 #include <sodium.h>
 
-#include "core/clock.h"
 #include "dispatcher/intake.h"
 
 enum { GIVE_UP_MS = 10000 };

@@ -6,13 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "core/alloc.h"
 #include "core/log.h"
 #include "core/loop.h"
 #include "proto/link.h"

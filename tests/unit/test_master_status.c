@@ -60,6 +60,10 @@ static void each_trouble_is_an_alarm_with_advice(void **state)
         {"{\"budget_warnings\":[{\"budget\":\"messages a day, in all, "
          "2026-11-27\",\"used\":80,\"limit\":100}]}",
          "80% of a budget is spent: messages a day, in all, 2026-11-27", "the configuration"},
+        {"{\"directory\":{\"people\":3,\"trouble\":\"line 5: no number\"}}",
+         "the people of before stay: line 5: no number", "bridgebell check"},
+        {"{\"waiting\":{\"events\":4,\"oldest_s\":600}}",
+         "4 events wait for the members of their containers, the oldest for 10m00s", "listener"},
         {"{\"trouble\":\"no sender is connected\"}", "not ready: no sender is connected", "log"},
         {"{\"bridges\":[{\"name\":\"main\",\"connected\":false,\"state\":\"connecting\"}]}",
          "bridge main is not subscribed: connecting", "log"},
@@ -91,6 +95,7 @@ static void what_is_well_raises_none(void **state)
         "{\"version\":\"1\",\"config\":{\"file\":\"/a\",\"reload\":{\"ok\":true}},"
         "\"processes\":[{\"role\":\"master\",\"name\":\"\",\"pid\":1,\"state\":\"running\"}],"
         "\"bridges\":[{\"name\":\"main\",\"connected\":true,\"state\":\"subscribed\",\"events\":1234}],"
+        "\"directory\":{\"people\":3,\"trouble\":null},\"waiting\":{\"events\":4,\"oldest_s\":2},"
         "\"queue\":{\"queued\":5,\"sent\":2,\"dead\":0,\"expired\":0,\"oldest_due_ms\":4200},"
         "\"lines\":[{\"provider\":\"s\",\"state\":\"open\",\"rate\":100,\"rate_per_ms\":1000}]}");
     assert_null(strstr(page, "ALARMS"));

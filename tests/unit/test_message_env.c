@@ -149,9 +149,9 @@ static void test_plural(void **state)
     expect("{{ plural(2, 'wiadomość', 'wiadomości', 'wiadomości (wiele)') }}", "en", NULL,
            "wiadomości (wiele)");
     expect("{{ plural(7, 'all') }}", "pl", NULL, "all");
-    expect_failure("{{ plural(1.0, 'a', 'b') }}", "en", NULL, "plural() wants a whole number");
-    expect_failure("{{ plural('1', 'a', 'b') }}", "en", NULL, "plural() wants a whole number");
-    expect_failure("{{ plural(null, 'a', 'b') }}", "en", NULL, "plural() wants a whole number");
+    expect_failure("{{ plural(dyn(1.0), 'a', 'b') }}", "en", NULL, "plural() wants a whole number");
+    expect_failure("{{ plural(dyn('1'), 'a', 'b') }}", "en", NULL, "plural() wants a whole number");
+    expect_failure("{{ plural(dyn(null), 'a', 'b') }}", "en", NULL, "plural() wants a whole number");
     expect("{{ plural(count, 'a', 'b') ?? 'none' }}", "en", NULL, "none");
 }
 
@@ -218,9 +218,9 @@ static void test_date_failures(void **state)
 {
     char format[500];
     (void)state;
-    expect_failure("{{ date('2026-01-01') }}", "en", "UTC", "date() wants a timestamp");
-    expect_failure("{{ date(1) }}", "en", "UTC", "date() wants a timestamp");
-    expect_failure("{{ date(time, 1) }}", "en", "UTC", "date() wants a format");
+    expect_failure("{{ date(dyn('2026-01-01')) }}", "en", "UTC", "date() wants a timestamp");
+    expect_failure("{{ date(dyn(1)) }}", "en", "UTC", "date() wants a timestamp");
+    expect_failure("{{ date(time, dyn(1)) }}", "en", "UTC", "date() wants a format");
     expect_failure("{{ date(time, time == time ? '%Q' : '') }}", "en", "UTC", "does not know %Q");
     expect_failure("{{ date(time, time == time ? 'x%' : '') }}", "en", "UTC", "not followed by a letter");
     expect_failure("{{ date(time, time == time ? '%ą' : '') }}", "en", "UTC", "not followed by a letter");
@@ -267,26 +267,21 @@ static void test_short(void **state)
     expect("{{ short('abcd\xcc\x81\xcc\xa3\xcc\xa4xyz', 7) }}", "en", NULL, "abc...");
     expect("{{ short('a\U0001F1F5\U0001F1F1xyz', 2) }}", "en", NULL, "a");
     expect("{{ short('http://evil.com/x', 14) }}", "en", NULL, "hxxp://evil...");
-    expect_failure("{{ short(1, 2) }}", "en", NULL, "short() wants a string");
+    expect_failure("{{ short(dyn(1), 2) }}", "en", NULL, "short() wants a string");
     expect_failure("{{ short('a', -1) }}", "en", NULL, "short() wants a string");
     expect_failure("{{ short('a', 1001) }}", "en", NULL, "0 to 1000");
-    expect_failure("{{ short('a', 1u) }}", "en", NULL, "short() wants a string");
+    expect_failure("{{ short('a', dyn(1u)) }}", "en", NULL, "short() wants a string");
 }
 
 static void test_names_of_env(void **state)
 {
     const struct expr_env *env = message_env();
     const struct expr_env *event = expr_event_env();
-    size_t count = 0;
     (void)state;
     assert_int_equal(event->variable_count, EXPR_EVENT_SLOTS);
     assert_int_equal(env->variable_count, MESSAGE_SLOTS);
     for (size_t i = 0; i < EXPR_EVENT_SLOTS; i++)
         assert_string_equal(env->variables[i], event->variables[i]);
-    for (size_t i = 0; i < MESSAGE_SLOTS; i++)
-        assert_string_equal(env->variables[i], message_variables()[i]);
-    assert_ptr_equal(message_functions(&count), env->functions);
-    assert_int_equal(count, env->function_count);
     expect("{{ rule }} {{ lang }} {{ zone }} {{ type }}", "pl", "Europe/Warsaw",
            "my rule pl Europe/Warsaw event");
     expect("{{ rule }}|{{ lang }}|{{ zone }}", NULL, NULL, "my rule||UTC");

@@ -9,7 +9,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 // clang-format on
-#include <stdio.h>
 #include <string.h>
 
 #include "core/alloc.h"

@@ -174,21 +174,29 @@ static void a_failing_condition_is_false_and_counted(void **state)
 {
     (void)state;
     struct slice *s = base_slice();
-    add_rule(s, "fails", "data.nothing.deep < 5", "oncall", "x");
+    add_rule(s, "fails", "data.nothing.deep < 5", "oncall", "x {{ data.never }}");
     add_rule(s, "empty", "channel == 'thread'", "+48500500500", " {{ '' }} ");
+    add_rule(s, "holes", "channel == 'thread'", "+48500500500", "{{ data.gone }} {{ 1 / 0 }}");
     slice_add_setting(add_rule(s, "off", "true", "oncall", "x"), "enabled", SLICE_NUMBER, 14)->number = 0;
     struct rules *r = load(s);
     struct packed p;
     struct rules_jobs jobs = {0};
     make_event(&p, MESSAGE_IN("t1"));
     rules_match(r, &p.e, &store_id, 1, &jobs);
-    assert_int_equal(jobs.count, 1);
+    assert_int_equal(jobs.count, 2);
     assert_int_equal(jobs.list[0].state, JOB_SUPPRESSED);
+    assert_string_equal(jobs.list[1].text, "? ?");
     cJSON *status = cJSON_CreateObject();
     rules_status(r, status);
     const cJSON *first = cJSON_GetArrayItem(cJSON_GetObjectItem(status, "rules"), 0);
     assert_int_equal(cJSON_GetObjectItem(first, "errors")->valueint, 1);
     assert_non_null(cJSON_GetObjectItem(first, "last_error"));
+    assert_int_equal(cJSON_GetObjectItem(first, "insertions_failed")->valueint, 0);
+    assert_null(cJSON_GetObjectItem(first, "last_insertion_error"));
+    const cJSON *holes = cJSON_GetArrayItem(cJSON_GetObjectItem(status, "rules"), 2);
+    assert_int_equal(cJSON_GetObjectItem(holes, "insertions_failed")->valueint, 1);
+    assert_string_equal(cJSON_GetObjectItem(holes, "last_insertion_error")->valuestring,
+                        "no such key: 'gone'");
     cJSON_Delete(status);
     free_event(&p);
     free_jobs(&jobs);

@@ -227,6 +227,149 @@ static void a_digest_stays_the_shadow_that_it_was(void **state)
     }
 }
 
+/* ---- the words of digests and summaries ---- */
+
+static void add_texts(struct slice_block *b, const char *name, const char *one, const char *other)
+{
+    struct slice_setting *s = slice_add_setting(b, name, SLICE_LIST, 1);
+    s->list = xcalloc(2, sizeof *s->list);
+    s->list[s->count++] = xstrdup(one);
+    if (other)
+        s->list[s->count++] = xstrdup(other);
+}
+
+/* What COUNT events of RULE come to for somebody of that language; static. */
+static const char *summary(enum store_why why, const char *rule, const char *lang, int64_t count)
+{
+    static char text[400];
+    struct store_digest d = {
+        .job = fixture_job(&f, 1), .why = why, .count = count, .since_ms = 43200000, .until_ms = 46800000};
+    struct store_job job = d.job;
+    int64_t quiet_ms;
+    d.context = xasprintf("{\"lang\":\"%s\",\"zone\":\"UTC\"}", lang);
+    d.texts[d.texts_count++] = xstrdup("x");
+    free(job.rule);
+    job.rule = xstrdup(rule);
+    d.job.rule = job.rule;
+    rules_close_digest(rules, &d, NOW_MS, &quiet_ms, &job);
+    assert_int_equal(quiet_ms, 0);
+    snprintf(text, sizeof text, "%s", job.text);
+    free(d.context);
+    free(d.texts[0]);
+    store_job_free(&job);
+    return text;
+}
+
+static void summaries_are_in_the_language_of_the_person(void **state)
+{
+    (void)state;
+    add_rule("r");
+    load();
+    static const struct {
+        enum store_why why;
+        int64_t count;
+        const char *en, *pl;
+    } cases[] = {
+        {WHY_DIGEST, 2, "r: 2 messages since 12:00. Latest: x", "r: 2 wiadomości od 12:00. Ostatnia: x"},
+        {WHY_QUIET, 5, "5 messages in quiet hours since 01.01. 12:00. Latest: x",
+         "5 wiadomości w godzinach ciszy od 01.01, 12:00. Ostatnia: x"},
+        {WHY_STALE, 3, "r: 3 older messages, 01.01. 12:00 to 01.01. 13:00. Latest: x",
+         "r: 3 starsze wiadomości, 01.01, 12:00 do 01.01, 13:00. Ostatnia: x"},
+        {WHY_STALE, 12, "r: 12 older messages, 01.01. 12:00 to 01.01. 13:00. Latest: x",
+         "r: 12 starszych wiadomości, 01.01, 12:00 do 01.01, 13:00. Ostatnia: x"},
+        {WHY_STORM, 7, "r: and 7 more. Latest: x", "r: i jeszcze 7. Ostatnia: x"},
+        {WHY_BUDGET, 22, "r: 22 messages, collected to save the budget. Latest: x",
+         "r: 22 wiadomości w jednej, aby oszczędzić budżet. Ostatnia: x"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_string_equal(summary(cases[i].why, "r", "en-GB", cases[i].count), cases[i].en);
+        assert_string_equal(summary(cases[i].why, "r", "pl", cases[i].count), cases[i].pl);
+        /* Nobody has German words. */
+        assert_string_equal(summary(cases[i].why, "r", "de", cases[i].count), cases[i].en);
+        /* One alone has its own. */
+        assert_string_equal(summary(cases[i].why, "r", "pl", 1), "x");
+    }
+}
+
+static void what_nobody_says_in_a_language_is_said_in_that_of_the_installation(void **state)
+{
+    (void)state;
+    add(slice_add_block(f.slice, "bridgebell", "", "test.conf", 1), "language", "pl");
+    add_rule("r");
+    load();
+    assert_string_equal(summary(WHY_STORM, "r", "de", 7), "r: i jeszcze 7. Ostatnia: x");
+    assert_string_equal(summary(WHY_STORM, "gone", "en", 7), "gone: and 7 more. Latest: x");
+}
+
+static void the_words_of_summaries_can_be_given(void **state)
+{
+    (void)state;
+    struct slice_block *b = slice_add_block(f.slice, "summaries", "", "test.conf", 1);
+    add_texts(b, "storm", "de: und {{ count }} weitere", "en: {{ count }} more");
+    add_texts(b, "quiet_hours", "de: {{ count }} {{ plural(count, 'Nachricht', 'Nachrichten') }}", NULL);
+    add_rule("r");
+    add(add_rule("own"), "storm_message", "own {{ count }}");
+    add_texts(add_rule("only polish"), "storm_messages", "pl: {{ count }} {{ rule }}", NULL);
+    load();
+    assert_string_equal(summary(WHY_STORM, "r", "de-AT", 7), "und 7 weitere");
+    assert_string_equal(summary(WHY_STORM, "r", "en", 7), "7 more");
+    assert_string_equal(summary(WHY_STORM, "r", "pl", 7), "r: i jeszcze 7. Ostatnia: x");
+    assert_string_equal(summary(WHY_STORM, "r", "fr", 7), "7 more");
+    assert_string_equal(summary(WHY_QUIET, "r", "de", 7), "7 Nachrichten");
+    assert_string_equal(summary(WHY_STORM, "own", "de", 7), "own 7");
+    assert_string_equal(summary(WHY_STORM, "own", "de", 1), "own 1");
+    assert_string_equal(summary(WHY_QUIET, "own", "de", 7), "7 Nachrichten");
+    assert_string_equal(summary(WHY_STORM, "only polish", "pl", 7), "7 only polish");
+    assert_string_equal(summary(WHY_STORM, "only polish", "de", 7), "und 7 weitere");
+    assert_string_equal(summary(WHY_STORM, "only polish", "fr", 7), "7 more");
+}
+
+/* ---- digests and other settings than they were opened by ---- */
+
+static void the_provider_is_the_one_of_now(void **state)
+{
+    (void)state;
+    struct slice_block *other = slice_add_block(f.slice, "provider", "other", "test.conf", 1);
+    add(other, "from", "Other");
+    add(add_rule("r"), "provider", "other");
+    load();
+    for (int gone = 0; gone < 2; gone++) {
+        struct store_digest d = {.job = fixture_job(&f, 1), .why = WHY_DIGEST, .count = 2};
+        struct store_job job = d.job;
+        int64_t quiet_ms;
+        free(job.rule);
+        free(job.provider);
+        d.job.rule = job.rule = xstrdup(gone ? "gone" : "r");
+        d.job.provider = job.provider = xstrdup("renamed");
+        rules_close_digest(rules, &d, NOW_MS, &quiet_ms, &job);
+        assert_string_equal(job.provider, gone ? "smsapi" : "other");
+        if (gone)
+            assert_null(job.from);
+        else
+            assert_string_equal(job.from, "Other");
+        store_job_free(&job);
+    }
+}
+
+/* A rule that is taken out at night does not ring at night. */
+static void what_quiet_hours_of_a_rule_that_is_gone_hold_waits_for_their_end(void **state)
+{
+    (void)state;
+    add_rule("r");
+    load();
+    struct store_digest d = {.job = fixture_job(&f, 1), .why = WHY_QUIET, .count = 2};
+    struct store_job job = d.job;
+    int64_t quiet_ms;
+    d.job.due_ms = job.due_ms = NOW_MS + 5000;
+    free(job.rule);
+    d.job.rule = job.rule = xstrdup("gone");
+    rules_close_digest(rules, &d, NOW_MS, &quiet_ms, &job);
+    assert_int_equal(quiet_ms, NOW_MS + 5000);
+    rules_close_digest(rules, &d, NOW_MS + 5000, &quiet_ms, &job);
+    assert_int_equal(quiet_ms, 0);
+    store_job_free(&job);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -237,6 +380,11 @@ int main(void)
         TEST(whoever_opts_out_meanwhile_is_not_rung),
         TEST(a_shadow_spends_no_budget_that_warns),
         TEST(a_digest_stays_the_shadow_that_it_was),
+        TEST(summaries_are_in_the_language_of_the_person),
+        TEST(what_nobody_says_in_a_language_is_said_in_that_of_the_installation),
+        TEST(the_words_of_summaries_can_be_given),
+        TEST(the_provider_is_the_one_of_now),
+        TEST(what_quiet_hours_of_a_rule_that_is_gone_hold_waits_for_their_end),
         TEST(names_of_budgets_are_cut_between_letters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

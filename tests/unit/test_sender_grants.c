@@ -13,8 +13,6 @@
 #include <cmocka.h>
 #include <sodium.h>
 
-#include "core/alloc.h"
-#include "core/clock.h"
 #include "core/log.h"
 #include "core/loop.h"
 #include "sender/grants.h"

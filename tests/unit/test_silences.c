@@ -62,7 +62,7 @@ static void what_matches(void **state)
     put(s, "10", "rule == 'backup'", 1000, 2000);
     put(s, "2", "author == 'alice' && priority != 'critical'", 1000, 2000);
     put(s, "3", "data.nothing.here == 1", 1000, 2000); /* fails, silences nobody */
-    put(s, "4", "'text'", 1000, 2000);
+    put(s, "4", "dyn('text')", 1000, 2000);
     assert_string_equal(match(s, "alice", "lorem", "normal", 1500), "2");
     assert_string_equal(match(s, "alice", "backup", "normal", 1500), "2");
     assert_string_equal(match(s, "bob", "backup", "normal", 1500), "10");
@@ -123,6 +123,9 @@ static const struct {
     {"{\"when\":\"authr == 'x'\",\"until_ms\":7}", "line 1, column 1: "},
     {"{\"when\":\"authr == 'x'\",\"until_ms\":7}", "authr == 'x'\n^"},
     {"{\"when\":\"rule == \",\"until_ms\":7}", "rule == \n        ^"},
+    {"{\"when\":\"author\",\"until_ms\":7}",
+     "line 1, column 1: a condition must be a bool; this is a string or null"},
+    {"{\"when\":\"priority > 3\",\"until_ms\":7}", "priority > 3\n         ^"},
 };
 
 static void what_is_wrong(void **state)

@@ -10,7 +10,6 @@
 #include <cmocka.h>
 // clang-format on
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/str.h"

@@ -4,7 +4,6 @@
 
 #include <sqlite3.h>
 
-#include "core/clock.h"
 #include "dispatcher/store_parts.h"
 
 #include "tests/unit/faulty_vfs.h"

@@ -1,10 +1,8 @@
 /* links: dispatcher_parts proto expr core */
 #include "tests/unit/store_fixture.h"
 
-#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -269,6 +267,7 @@ static void close_what_is_due(struct fixture *f)
     run_stubbornly(f, &due.unit);
     assert_int_equal(due.count, 1);
     assert_int_equal(due.list[0].count, 2);
+    int64_t count = due.list[0].count;
     struct store_job job = due.list[0].job;
     memset(&due.list[0].job, 0, sizeof job);
     store_digests_clear(&due);
@@ -277,7 +276,7 @@ static void close_what_is_due(struct fixture *f)
     gates.noise = NULL;
     store_job_free(&gates);
     job.state = JOB_QUEUED;
-    struct store_close close = {.unit = {.kind = STORE_CLOSE}, .job = &job};
+    struct store_close close = {.unit = {.kind = STORE_CLOSE}, .job = &job, .count = count};
     run_stubbornly(f, &close.unit);
     assert_true(close.applied);
     assert_int_equal(job.noise->why, WHY_NOTHING);

@@ -306,7 +306,8 @@ static struct store_close close_with(struct store_digest *d, const char *text, s
     d->job.text = (free(d->job.text), xstrdup(text));
     d->job.noise = store_noise_new(gates);
     d->job.state = JOB_QUEUED;
-    return (struct store_close){.unit = {.kind = STORE_CLOSE}, .job = &d->job};
+    return (struct store_close){
+        .unit = {.kind = STORE_CLOSE}, .job = &d->job, .why = d->why, .count = d->count};
 }
 
 static void a_digest_collects_freezes_and_becomes_one_message(void **state)
@@ -370,6 +371,98 @@ static void a_digest_that_a_rate_refuses_waits_for_room(void **state)
     assert_int_equal(later.count, 0);
     assert_true(later.next_due_in_ms > HOUR_MS / 2);
     store_digests_clear(&later);
+}
+
+/* Else each window of a rule that may ring less often would leave one more that waits, for ever. */
+static void one_that_is_put_off_collects_on(void **state)
+{
+    (void)state;
+    struct store_job j = job_digest(1, 0);
+    assert_int_equal(decide(&j), WHY_DIGEST);
+    struct store_digests d = due();
+    struct store_close c = close_with(&d.list[0], "one", 0);
+    c.postpone_until_ms = store_now_ms(f.store) + 300;
+    assert_int_equal(fixture_run(&f, &c.unit), STORE_OK);
+    assert_true(c.postponed && !c.folded);
+    struct store_job next = job_digest(2, HOUR_MS);
+    assert_int_equal(decide(&next), WHY_DIGEST);
+    assert_int_equal(standing(JOB_HELD), 1);
+    /* Whoever still has it as it was closes nothing. */
+    c.postpone_until_ms = 0;
+    assert_int_equal(fixture_run(&f, &c.unit), STORE_OK);
+    assert_false(c.applied || c.postponed);
+    store_digests_clear(&d);
+    while (d = due(), d.count == 0)
+        assert_in_range(d.next_due_in_ms, 0, 300);
+    assert_int_equal(d.list[0].count, 2);
+    assert_string_equal(d.list[0].texts[0], "New message 2");
+    assert_string_equal(d.list[0].texts[1], "New message 1");
+    store_digests_clear(&d);
+}
+
+static void one_that_is_put_off_becomes_one_with_what_was_opened_meanwhile(void **state)
+{
+    (void)state;
+    struct store_job j = job_digest(1, 0);
+    j.event_ms = 1000;
+    assert_int_equal(decide(&j), WHY_DIGEST);
+    struct store_digests d = due();
+    struct store_job next = job_digest(2, HOUR_MS);
+    next.event_ms = 2000;
+    assert_int_equal(decide(&next), WHY_DIGEST);
+    assert_int_equal(standing(JOB_HELD), 2);
+    struct hash_id id = d.list[0].job.id;
+    struct store_close c = close_with(&d.list[0], "one", 0);
+    c.postpone_until_ms = store_now_ms(f.store) + 1;
+    assert_int_equal(fixture_run(&f, &c.unit), STORE_OK);
+    assert_true(c.postponed && c.folded);
+    store_digests_clear(&d);
+    assert_int_equal(standing(JOB_HELD), 1);
+    struct store_job row = fixture_look(&f, &id);
+    assert_int_equal(row.state, JOB_MERGED);
+    assert_memory_equal(row.reason, "digest: into ", strlen("digest: into "));
+    store_job_free(&row);
+    /* As soon as the first of the two may ring. */
+    while (d = due(), d.count == 0)
+        assert_in_range(d.next_due_in_ms, 0, 1);
+    assert_int_equal(d.list[0].count, 2);
+    assert_int_equal(d.list[0].since_ms, 1000);
+    assert_int_equal(d.list[0].until_ms, 2000);
+    assert_int_equal(d.list[0].texts_count, 2);
+    assert_string_equal(d.list[0].texts[0], "New message 2");
+    store_digests_clear(&d);
+}
+
+static void the_next_process_closes_at_once_what_was_frozen(void **state)
+{
+    (void)state;
+    struct store_job j = job_digest(1, 0);
+    assert_int_equal(decide(&j), WHY_DIGEST);
+    struct store_digests d = due(), again;
+    assert_int_equal(d.count, 1);
+    again = due();
+    assert_int_equal(again.count, 0);
+    fixture_reopen(&f);
+    again = due();
+    assert_int_equal(again.count, 1);
+    assert_memory_equal(&again.list[0].job.id, &d.list[0].job.id, sizeof d.list[0].job.id);
+    store_digests_clear(&d);
+    store_digests_clear(&again);
+}
+
+static void quiet_hours_are_doubted_on_request(void **state)
+{
+    (void)state;
+    struct store_job held = job_digest(1, HOUR_MS), other = job_digest(2, HOUR_MS);
+    held.noise->merge.why = WHY_QUIET;
+    other.noise->merge.key = fixture_id("digest", 4);
+    assert_int_equal(decide(&held), WHY_QUIET);
+    assert_int_equal(decide(&other), WHY_DIGEST);
+    struct store_digests d = {.unit = {.kind = STORE_DIGESTS}, .doubt_quiet = true};
+    assert_int_equal(fixture_run(&f, &d.unit), STORE_OK);
+    assert_int_equal(d.count, 1);
+    assert_int_equal(d.list[0].why, WHY_QUIET);
+    store_digests_clear(&d);
 }
 
 static void a_storm_ends_in_one_digest(void **state)
@@ -446,6 +539,10 @@ int main(void)
         TEST(a_budget_warns_then_collects_then_lets_only_critical_through),
         TEST(a_digest_collects_freezes_and_becomes_one_message),
         TEST(a_digest_that_a_rate_refuses_waits_for_room),
+        TEST(one_that_is_put_off_collects_on),
+        TEST(one_that_is_put_off_becomes_one_with_what_was_opened_meanwhile),
+        TEST(the_next_process_closes_at_once_what_was_frozen),
+        TEST(quiet_hours_are_doubted_on_request),
         TEST(a_storm_ends_in_one_digest),
         TEST(shadow_does_everything_but_the_sending),
         TEST(a_digest_cancelled_by_hand_makes_room_for_the_next),

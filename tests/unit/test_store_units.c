@@ -1,8 +1,6 @@
 /* links: dispatcher_parts proto expr core */
 #include "tests/unit/store_fixture.h"
 
-#include "core/clock.h"
-
 static int setup(void **state)
 {
     struct fixture *f = xcalloc(1, sizeof *f);
