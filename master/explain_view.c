@@ -53,7 +53,7 @@ static void print_members(const struct page *p, const cJSON *o, const char *cons
         char number[48];
         if (!v || (cJSON_IsString(v) && !v->valuestring[0]))
             continue;
-        fprintf(p->out, "  %-11s ", *names);
+        fprintf(p->out, "  %-10s ", *names);
         print(p, TEXT_PLAIN, value_of(*names, v, number, sizeof number));
         fputc('\n', p->out);
     }
@@ -61,9 +61,9 @@ static void print_members(const struct page *p, const cJSON *o, const char *cons
 
 static void print_job_row(const struct page *p, const cJSON *job)
 {
-    static const char *const names[] = {"id",          "state",  "rule",  "to",      "provider", "from",
-                                        "attempt",     "reason", "code",  "created", "due",      "finished",
-                                        "provider_id", "event",  "parts", "price",   "text",     NULL};
+    static const char *const names[] = {"id",      "state",  "rule",  "to",      "provider", "from",
+                                        "attempt", "reason", "code",  "created", "due",      "finished",
+                                        "event",   "parts",  "price", "text",    NULL};
     print(p, TEXT_BOLD, "JOB");
     fputc('\n', p->out);
     print_members(p, job, names);
@@ -78,7 +78,7 @@ static void print_event(const struct page *p, const cJSON *event)
     fputc('\n', p->out);
     print_members(p, event, names);
     if (json_flag(event, "recovered"))
-        fputs("  recovered   yes: catch-up fetched it\n", p->out);
+        fputs("  recovered  yes: catch-up fetched it\n", p->out);
 }
 
 /* ---- a rule's condition ---- */

@@ -334,4 +334,4 @@ def test_a_job_of_every_state_is_explained(world):
         assert offline["job"]["state"] == state and offline["job"]["event"] == live["job"]["event"]
         assert ("due" in shared) == (state in ("held", "queued"))
         shown = one.cli("explain", job).stdout
-        assert f"  state       {state}\n" in shown and "RULES" in shown and (state == "held") != ("  price       0.10\n" in shown)
+        assert f"  state      {state}\n" in shown and "RULES" in shown and (state == "held") != ("  price      0.10\n" in shown)
