@@ -225,9 +225,7 @@ static void note_digests(struct engine *e, const struct batch *b)
         for (size_t k = 0; !d->try_only && k < d->jobs_count; k++) {
             const struct store_noise *n = d->jobs[k].noise;
             if (n && n->opened)
-                note_due(e, n->why == n->merge.why ? n->merge.due_ms
-                            : n->why == WHY_BUDGET ? n->budget.due_ms
-                                                   : n->storm.due_ms);
+                note_due(e, n->digest_due_ms);
         }
     }
 }

@@ -202,10 +202,7 @@ static void add_noise(cJSON *o, const struct store_noise *n)
         return;
     add_id(o, "digest", &n->digest);
     cJSON_AddBoolToObject(o, "digest_opened", n->opened);
-    const struct store_merge *merge = n->why == n->merge.why ? &n->merge
-                                      : n->why == WHY_BUDGET ? &n->budget
-                                                             : &n->storm;
-    tool_add_time(o, "digest_due", merge->due_ms);
+    tool_add_time(o, "digest_due", n->digest_due_ms);
 }
 
 static void add_text(cJSON *o, const struct store_job *j, struct tool_shown shown)

@@ -197,6 +197,14 @@ void rules_free(struct rules **p)
     free(r);
 }
 
+const char **rules_names(const struct rules *r)
+{
+    const char **names = xcalloc(r->count + 1, sizeof *names);
+    for (size_t i = 0; i < r->count; i++)
+        names[i] = r->list[i].name;
+    return names;
+}
+
 void rules_use_members(struct rules *r, struct members *members)
 {
     r->members = members;

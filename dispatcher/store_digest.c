@@ -95,6 +95,7 @@ static bool add_to_open(struct store_db *db, struct store_job *j, const struct s
     int64_t since = sqlite3_column_int64(st, 2), until = sqlite3_column_int64(st, 3);
     char *texts = with_text((const char *)sqlite3_column_text(st, 4), j->text);
     db_id(st, 5, &j->noise->digest);
+    j->noise->digest_due_ms = sqlite3_column_int64(st, 6);
     sqlite3_reset(st);
     st = db_stmt(db, SQL_DIGEST_SET);
     sqlite3_bind_int64(st, 1, row);
@@ -161,6 +162,7 @@ static void open_digest(struct store_db *db, struct store_job *j, const struct s
     db_run(db, st);
     cJSON_free(texts);
     j->noise->digest = held.id;
+    j->noise->digest_due_ms = merge->due_ms;
     j->noise->opened = true;
 }
 

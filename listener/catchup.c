@@ -12,9 +12,7 @@
 #include "listener/backoff.h"
 
 enum {
-    PAGE = 100,          /* the largest that the Bridge gives */
-    CALL_EVERY_MS = 125, /* 8 a second in the long run; the Bridge allows 10 (PROTOCOL.md section 10) */
-    BURST = 20,
+    PAGE = 100, /* the largest that the Bridge gives */
     RETRY_MIN_MS = 1000,
     RETRY_MAX_MS = 30000,
     RENEWALS_MAX = 2, /* tokens that one page may use up before a pause */
@@ -61,6 +59,7 @@ struct task {
 struct catchup {
     const struct settings *settings;
     struct session *session;
+    struct pace *pace;
     const struct catchup_ops *ops;
     void *arg;
     struct api *api;
@@ -73,8 +72,6 @@ struct catchup {
     bool lost_some;         /* of this run */
     int64_t since_ms;
     uint64_t rows; /* of this run */
-    double credit; /* calls that may be made now */
-    uint64_t credit_ms;
     uint64_t token_number;
     unsigned renewals; /* since the last page that came */
     struct catchup_counts counts;
@@ -82,19 +79,17 @@ struct catchup {
 
 static void step(void *arg);
 
-struct catchup *catchup_new(const struct settings *settings, struct session *session,
+struct catchup *catchup_new(const struct settings *settings, struct session *session, struct pace *pace,
                             const struct catchup_ops *ops, void *arg)
 {
     struct catchup *c = xcalloc(1, sizeof *c);
     c->settings = settings;
     c->session = session;
+    c->pace = pace;
     c->ops = ops;
     c->arg = arg;
     c->retry = (struct backoff){RETRY_MIN_MS * 2, RETRY_MAX_MS, 0};
     c->timer = loop_timer_new(step, c);
-    c->credit = BURST;
-    c->credit_ms = clock_mono_ms();
-    c->api = NULL;
     return c;
 }
 
@@ -209,17 +204,6 @@ static cJSON *params_of(const struct task *t)
 
 static void on_answer(void *arg, const struct api_answer *answer);
 
-/* Milliseconds until the next call may be made. */
-static int64_t pace(struct catchup *c)
-{
-    uint64_t now_ms = clock_mono_ms();
-    c->credit += (double)(now_ms - c->credit_ms) / CALL_EVERY_MS;
-    c->credit_ms = now_ms;
-    if (c->credit > BURST)
-        c->credit = BURST;
-    return c->credit >= 1 ? 0 : (int64_t)((1 - c->credit) * CALL_EVERY_MS) + 1;
-}
-
 static void step(void *arg)
 {
     struct catchup *c = arg;
@@ -231,7 +215,7 @@ static void step(void *arg)
     }
     if (!c->ops->may_go_on(c->arg))
         return;
-    int64_t wait_ms = pace(c);
+    int64_t wait_ms = pace_wait_ms(c->pace, clock_mono_ms());
     if (wait_ms > 0) {
         loop_timer_start(c->timer, wait_ms);
         return;
@@ -241,7 +225,7 @@ static void step(void *arg)
         session_want(c->session);
         return;
     }
-    c->credit -= 1;
+    pace_take(c->pace);
     c->counts.calls++;
     c->token_number = session_number(c->session);
     api_call(c->api, STEP_LIST, method_of(c->tasks), params_of(c->tasks), session_token(c->session),
@@ -384,7 +368,7 @@ static void again_later(struct catchup *c, const struct failure *f, const char *
     failure_log(f, STEP_LIST, detail);
     c->counts.limited += f->decision == FAILURE_WAIT;
     if (f->decision == FAILURE_WAIT)
-        c->credit = 0;
+        pace_empty(c->pace);
     /* After the pause a fresh token is worth one try again. */
     if (c->renewals == RENEWALS_MAX)
         c->renewals--;

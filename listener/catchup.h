@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "listener/pace.h"
 #include "listener/session.h"
 #include "listener/settings.h"
 #include "proto/event.h"
@@ -34,7 +35,8 @@ struct catchup_counts {
 };
 
 struct catchup;
-struct catchup *catchup_new(const struct settings *settings, struct session *session,
+/* PACE is shared with whoever else lists, and must outlive it, as all that is given. */
+struct catchup *catchup_new(const struct settings *settings, struct session *session, struct pace *pace,
                             const struct catchup_ops *ops, void *arg);
 void catchup_free(struct catchup **c);
 /* Fetches what was made since FROM_MS, NOW_MS being the present, both in the Bridge's time. Ends a run that

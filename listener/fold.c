@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "listener/mark.h"
 
 enum { FILES_MAX = 100 }; /* of one entry */
 
@@ -118,12 +119,6 @@ void fold_free(struct fold **p)
     free(f);
 }
 
-static int64_t timestamp_of(const cJSON *frame)
-{
-    const cJSON *v = cJSON_GetObjectItemCaseSensitive(frame, "timestamp");
-    return cJSON_IsNumber(v) && v->valuedouble > 0 && v->valuedouble < 9e15 ? (int64_t)v->valuedouble : 0;
-}
-
 void fold_file(struct fold *f, const cJSON *frame, const struct fold_ids *ids, bool recovered,
                uint64_t now_ms)
 {
@@ -134,7 +129,7 @@ void fold_file(struct fold *f, const cJSON *frame, const struct fold_ids *ids, b
     struct held *h = xcalloc(1, sizeof *h);
     h->ids = *ids;
     h->data = cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(frame, "data"), true);
-    h->timestamp_ms = timestamp_of(frame);
+    h->timestamp_ms = mark_frame_timestamp(frame);
     h->since_ms = now_ms;
     h->recovered = recovered;
     if (f->last)

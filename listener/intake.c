@@ -73,12 +73,6 @@ static void complain(struct intake *i, const char *why, size_t len)
              log_int("bytes", (int64_t)len), log_int("so_far", (int64_t)i->counts.malformed));
 }
 
-static int64_t timestamp_of(const cJSON *frame)
-{
-    const cJSON *v = cJSON_GetObjectItemCaseSensitive(frame, "timestamp");
-    return cJSON_IsNumber(v) && v->valuedouble > 0 && v->valuedouble < 9e15 ? (int64_t)v->valuedouble : 0;
-}
-
 static void pack(struct intake *i, const cJSON *frame, const char *raw, size_t len, bool recovered)
 {
     const char *why = "";
@@ -89,7 +83,7 @@ static void pack(struct intake *i, const cJSON *frame, const char *raw, size_t l
         complain(i, why, len);
         return;
     }
-    outbox_add(i->outbox, i->packed.data, i->packed.len, timestamp_of(frame));
+    outbox_add(i->outbox, i->packed.data, i->packed.len, mark_frame_timestamp(frame));
     i->counts.wanted++;
     i->counts.recovered += recovered;
     if (i->packed.size > PACKED_KEEP_BYTES)

@@ -40,6 +40,7 @@ static struct {
     struct outbox *outbox;
     struct intake *intake;
     struct uplink *uplink;
+    struct pace pace;
     struct catchup *catchup;
     struct lookup *lookup;
     struct mark mark;
@@ -502,8 +503,9 @@ static int start(const struct slice *slice, const char *instance, bool has_door,
     l.intake = intake_new(l.settings, l.outbox);
     l.session = session_new(l.settings, &session_ops, NULL);
     l.connection = connection_new(l.settings, l.session, &connection_ops, NULL);
-    l.catchup = catchup_new(l.settings, l.session, &catchup_ops, NULL);
-    l.lookup = lookup_new(l.settings, l.session, &lookup_ops, NULL);
+    pace_init(&l.pace, clock_mono_ms());
+    l.catchup = catchup_new(l.settings, l.session, &l.pace, &catchup_ops, NULL);
+    l.lookup = lookup_new(l.settings, l.session, &l.pace, &lookup_ops, NULL);
     l.uplink = uplink_new(l.settings->endpoint, l.settings->bridge, &uplink_ops, NULL);
     l.tick = loop_timer_new(on_tick, NULL);
     l.drain = loop_timer_new(check_drained, NULL);

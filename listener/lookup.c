@@ -11,8 +11,6 @@
 
 enum {
     PAGE = 100,
-    CALL_EVERY_MS = 125, /* 8 a second in the long run; the Bridge allows 10 (PROTOCOL.md section 10) */
-    BURST = 20,
     RETRY_MIN_MS = 1000,
     RETRY_MAX_MS = 30000,
     RENEWALS_MAX = 2,
@@ -54,6 +52,7 @@ struct slot {
 struct lookup {
     const struct settings *settings;
     struct session *session;
+    struct pace *pace;
     const struct lookup_ops *ops;
     void *arg;
     struct slot slots[LOOKUP_RUNNING_MAX];
@@ -61,27 +60,24 @@ struct lookup {
     struct loop_timer *timer;
     struct backoff retry;
     uint64_t pause_until_ms; /* after a refusal that concerns all */
-    double credit;
-    uint64_t credit_ms;
     bool complained;
     struct lookup_counts counts;
 };
 
 static void step(void *arg);
 
-struct lookup *lookup_new(const struct settings *settings, struct session *session,
+struct lookup *lookup_new(const struct settings *settings, struct session *session, struct pace *pace,
                           const struct lookup_ops *ops, void *arg)
 {
     struct lookup *l = xcalloc(1, sizeof *l);
     l->settings = settings;
     l->session = session;
+    l->pace = pace;
     l->ops = ops;
     l->arg = arg;
     l->last = &l->first;
     l->retry = (struct backoff){RETRY_MIN_MS * 2, RETRY_MAX_MS, 0};
     l->timer = loop_timer_new(step, l);
-    l->credit = BURST;
-    l->credit_ms = clock_mono_ms();
     for (size_t i = 0; i < LOOKUP_RUNNING_MAX; i++)
         l->slots[i].lookup = l;
     return l;
@@ -286,7 +282,7 @@ static void call(struct slot *s)
                                                .ca_file = o->ca_file,
                                                .connect_timeout_ms = o->connect_timeout_ms,
                                                .request_timeout_ms = o->request_timeout_ms});
-    l->credit -= 1;
+    pace_take(l->pace);
     l->counts.calls++;
     t->again = false;
     s->token_number = session_number(l->session);
@@ -332,21 +328,17 @@ static void take_next(struct slot *s)
 }
 
 /* Milliseconds until the next call may be made. */
-static int64_t pace(struct lookup *l)
+static int64_t wait_for_call(struct lookup *l)
 {
     uint64_t now_ms = clock_mono_ms();
-    l->credit += (double)(now_ms - l->credit_ms) / CALL_EVERY_MS;
-    l->credit_ms = now_ms;
-    if (l->credit > BURST)
-        l->credit = BURST;
     if (l->pause_until_ms > now_ms)
         return (int64_t)(l->pause_until_ms - now_ms);
-    return l->credit >= 1 ? 0 : (int64_t)((1 - l->credit) * CALL_EVERY_MS) + 1;
+    return pace_wait_ms(l->pace, now_ms);
 }
 
 static bool may_call(struct lookup *l)
 {
-    int64_t wait_ms = pace(l);
+    int64_t wait_ms = wait_for_call(l);
     if (wait_ms > 0) {
         if (!loop_timer_pending(l->timer))
             loop_timer_start(l->timer, wait_ms);
@@ -469,7 +461,7 @@ static void pause_all(struct lookup *l, const struct failure *f, const char *det
     failure_log(f, STEP_LIST, detail);
     l->counts.limited += f->decision == FAILURE_WAIT;
     if (f->decision == FAILURE_WAIT)
-        l->credit = 0;
+        pace_empty(l->pace);
     l->pause_until_ms = clock_mono_ms() + (uint64_t)backoff_next(&l->retry);
 }
 

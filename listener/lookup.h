@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "listener/pace.h"
 #include "listener/session.h"
 #include "listener/settings.h"
 #include "proto/wire.h"
@@ -31,7 +32,8 @@ struct lookup_counts {
 };
 
 struct lookup;
-struct lookup *lookup_new(const struct settings *settings, struct session *session,
+/* PACE is shared with whoever else lists, and must outlive it, as all that is given. */
+struct lookup *lookup_new(const struct settings *settings, struct session *session, struct pace *pace,
                           const struct lookup_ops *ops, void *arg);
 void lookup_free(struct lookup **l);
 /* May answer at once. */

@@ -58,6 +58,12 @@ int64_t mark_tail_timestamp(const char *tail, size_t len)
     return value;
 }
 
+int64_t mark_frame_timestamp(const cJSON *frame)
+{
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(frame, "timestamp");
+    return cJSON_IsNumber(v) && v->valuedouble > 0 && v->valuedouble < 9e15 ? (int64_t)v->valuedouble : 0;
+}
+
 int64_t mark_bridge_time(const struct mark *m, uint64_t boot_ms)
 {
     if (!m->has_base)

@@ -9,6 +9,7 @@
 #ifndef LISTENER_MARK_H
 #define LISTENER_MARK_H
 
+#include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,6 +34,8 @@ void mark_event(struct mark *m, int64_t timestamp_ms, uint64_t boot_ms);
 /* The timestamp at the end of a frame as the Bridge writes it, from its last bytes; MARK_NONE if it is not
  * there. */
 int64_t mark_tail_timestamp(const char *tail, size_t len);
+/* The timestamp of a parsed frame; 0 if it has none that is sane. */
+int64_t mark_frame_timestamp(const cJSON *frame);
 /* The Bridge's time at BOOT_MS as far as known; MARK_NONE if nothing is. */
 int64_t mark_bridge_time(const struct mark *m, uint64_t boot_ms);
 /* The mark that holds when the last byte came at HEARD_MS; MARK_NONE if none does. */

@@ -1,5 +1,6 @@
 #include "master/command.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +70,11 @@ static const char replay_details[] =
 
 /* The words of `eval` are read by the dispatcher's executable. */
 static const struct option_row eval_options[] = {
-    {"event", 0, "FILE", "the notification to evaluate on; \"-\" reads standard input"}, {0}};
+    {"event", 0, "FILE", "the notification to evaluate on; \"-\" reads standard input"},
+    {"bridge", 0, "NAME", "bridge of the notification (default: main)"},
+    {"help", 'h', NULL, "show this text"},
+    {0},
+};
 
 static const struct command commands[] = {
     {.name = "run",
@@ -121,7 +126,7 @@ static const struct command commands[] = {
      .run = optout_command},
     {.name = "eval",
      .summary = "the value of an expression as JSON, or what is wrong with it",
-     .usage = "EXPRESSION [--event FILE|-]",
+     .usage = "EXPRESSION [--event FILE|-] [--bridge NAME]",
      .details = eval_details,
      .options = eval_options,
      .run_raw = eval_command},
@@ -178,7 +183,7 @@ static const struct command commands[] = {
      .run = scale_command},
     {.name = "reopen",
      .summary = "open the log files again, after they were moved away",
-     .usage = "",
+     .usage = "[-c FILE]",
      .options = plain_options,
      .run = reopen_command},
     {.name = "resync",
@@ -208,9 +213,9 @@ static void print_overview(FILE *out)
     for (size_t i = 0; i < COMMANDS; i++)
         if (!commands[i].is_hidden)
             fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
-    fputs("\n\"bridgebell help COMMAND\" says more. Everywhere: -c FILE (default " COMMAND_DEFAULT_CONFIG
-          ").\n"
-          "Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 nothing matched (replay, test).\n",
+    fputs("\n\"bridgebell help COMMAND\" says more. Commands that read the configuration know -c FILE "
+          "(default\n" COMMAND_DEFAULT_CONFIG ").\n"
+          "Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 nothing matched (replay, explain, test).\n",
           out);
 }
 
@@ -300,8 +305,9 @@ static int run_one(const struct command *command, int argc, char **argv)
     int code;
     current = command;
     if (command->run_raw)
-        return argc == 2 && strcmp(argv[1], "--help") == 0 ? print_help(command)
-                                                           : command->run_raw(argc, argv);
+        return argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+                   ? print_help(command)
+                   : command->run_raw(argc, argv);
     if (options_parse(command->options, argc, argv, command->numbers_are_words, &arguments, &why))
         code = command_misuse("%s", why);
     else
@@ -321,7 +327,7 @@ static int help(int argc, char **argv)
     return command ? print_help(command) : misuse_unknown(argv[2]);
 }
 
-int command_main(int argc, char **argv)
+static int run_words(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : NULL;
     if (!word) {
@@ -336,6 +342,17 @@ int command_main(int argc, char **argv)
         return help(argc, argv);
     const struct command *command = find(word);
     return command ? run_one(command, argc - 1, argv + 1) : misuse_unknown(word);
+}
+
+int command_main(int argc, char **argv)
+{
+    int code = run_words(argc, argv);
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    int failed =
+        command_fail("the output cannot be written%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
+    return code == COMMAND_FINE ? failed : code;
 }
 
 const char *command_config(const struct arguments *arguments)

@@ -41,6 +41,9 @@ int privileges_drop(const char *user, uid_t uid, gid_t gid, char **why)
     }
     if (setuid(0) == 0)
         panic("root was given up and could be taken back");
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
+        *why = xasprintf("new privileges cannot be ruled out: %s", strerror(errno));
+        return -1;
+    }
     return 0;
 }

@@ -236,7 +236,8 @@ static void launch(struct slot *slot)
     if (!slot->process) {
         log_error("a process cannot be started", log_str("role", process_kind_names[slot->kind]),
                   log_str("name", slot->name[0] ? slot->name : NULL), log_errno(errno));
-        set_reason(slot, "the system has no room for another process");
+        set_reason(slot, errno == EMSGSIZE ? "its part of the configuration is larger than a message may be"
+                                           : "the system has no room for another process");
         slot->was_final = slot->was_killed = false;
         after_unwanted_end(slot, false, 0);
         return;

@@ -99,7 +99,7 @@ static int watch(const struct arguments *arguments)
         return command_misuse("--watch needs a terminal, or --json");
     if (!is_json)
         fputs("\033[2J", stdout);
-    for (;;) {
+    while (!ferror(stdout)) {
         cJSON *status = ask(arguments);
         /* A master that is just being restarted comes back; one that never ran does not. */
         if (!status && is_json)
@@ -111,6 +111,7 @@ static int watch(const struct arguments *arguments)
         cJSON_Delete(status);
         nanosleep(&(struct timespec){.tv_sec = REDRAW_MS / 1000}, NULL);
     }
+    return COMMAND_FAILED;
 }
 
 int status_command(const struct arguments *arguments)

@@ -43,15 +43,21 @@ struct http_headers {
     struct curl_slist *list;
 };
 
+static struct curl_slist *append(struct curl_slist *list, const char *line)
+{
+    list = curl_slist_append(list, line);
+    if (!list)
+        panic("no memory for header lines");
+    return list;
+}
+
 struct http_headers *http_headers_new(const char *const *lines)
 {
     struct http_headers *h = xcalloc(1, sizeof *h);
     /* Without this libcurl waits for a "100 Continue" before large bodies. */
-    h->list = curl_slist_append(NULL, "Expect:");
+    h->list = append(NULL, "Expect:");
     for (; lines && *lines; lines++)
-        h->list = curl_slist_append(h->list, *lines);
-    if (!h->list)
-        panic("no memory for header lines");
+        h->list = append(h->list, *lines);
     return h;
 }
 

@@ -133,6 +133,16 @@ def test_a_budget_of_money_needs_prices(check):
     assert check(text + 'prices { table = { "+48: 0.1" } }\n') == (0, [])
 
 
+@pytest.mark.parametrize("words", [["help"], ["help", "queue"], ["--version"], ["reference"], ["check", "-c", "fine.conf"],
+                                   ["eval", "1"], ["eval", "-h"]], ids=" ".join)
+def test_what_cannot_be_printed_is_an_error(tmp_path, words):
+    (tmp_path / "fine.conf").write_text(WHOLE + RULE % "")
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([BIN / "bridgebell", *words], stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+                              timeout=60, check=False)
+    assert done.returncode == 1, done.stderr
+
+
 def test_a_reload_tells_all_faults_too(line, bell):
     world = line()
     one = bell(world.config()).start()

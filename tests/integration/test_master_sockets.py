@@ -263,6 +263,14 @@ def test_watch_draws_again(master):
     assert pages[1]["uptime_ms"] > pages[0]["uptime_ms"]
 
 
+def test_watching_ends_where_nothing_can_be_written(master):
+    master.start()
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([master.bin / "bridgebell", "status", "-c", master.config, "--watch", "--json"], stdout=full,
+                              stderr=subprocess.PIPE, text=True, env=master.environment, timeout=60, check=False)
+    assert done.returncode == 1 and "cannot be written" in done.stderr
+
+
 def test_man_page_is_sound():
     page = os.path.join(os.path.dirname(__file__), "../../docs/man/bridgebell.1")
     done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", page], capture_output=True, text=True, timeout=60)

@@ -99,4 +99,30 @@ static inline char *printed(int (*print)(FILE *))
     return text;
 }
 
+/* A configuration in a directory that has a directory SUB beside it. */
+struct conf_fixture {
+    struct place place;
+    char *conf;
+};
+
+static inline void conf_fixture_make(void **state, const char *file, const char *sub)
+{
+    struct conf_fixture *x = xcalloc(1, sizeof *x);
+    place_make(&x->place);
+    char *beside = place_path(&x->place, sub);
+    assert_int_equal(mkdir(beside, 0755), 0);
+    free(beside);
+    x->conf = place_path(&x->place, file);
+    *state = x;
+}
+
+static inline int conf_fixture_free(void **state)
+{
+    struct conf_fixture *x = *state;
+    place_remove(&x->place);
+    free(x->conf);
+    free(x);
+    return 0;
+}
+
 #endif

@@ -1,4 +1,4 @@
-/* Slices from text, and events, for tests of what decides offline. */
+/* Slices from text for tests of what decides offline. */
 #ifndef TESTS_ENGINE_FIXTURE_H
 #define TESTS_ENGINE_FIXTURE_H
 
@@ -10,6 +10,7 @@
 #include "conf/conf.h"
 #include "core/alloc.h"
 #include "dispatcher/engine.h"
+#include "event_fixture.h"
 
 static const char fixture_head[] =
     "bridge \"main\" { url = \"http://127.0.0.1:1/api\" api_key_id = \"x\" api_key_secret = \"y\" }\n"
@@ -29,28 +30,6 @@ __attribute__((unused)) static struct slice *slice_of(const char *rules)
     conf_free(&conf);
     free(text);
     return slice;
-}
-
-struct made_event {
-    struct buf buf;
-    struct msg_in in;
-    struct event e;
-};
-
-__attribute__((unused)) static void make_event(struct made_event *m, const char *frame, int64_t received_ms)
-{
-    const char *why = NULL;
-    buf_init(&m->buf, 0);
-    msg_in_init(&m->in);
-    if (event_normalise("main", frame, strlen(frame), received_ms, 0, &m->buf, &why))
-        fail_msg("%s: %s", frame, why);
-    assert_int_equal(event_unpack(&m->in, m->buf.data, m->buf.len, &m->e), 0);
-}
-
-__attribute__((unused)) static void free_event(struct made_event *m)
-{
-    msg_in_free(&m->in);
-    buf_free(&m->buf);
 }
 
 #endif

@@ -1,34 +1,14 @@
 /* links: conf proto core */
 #include "conf_fixture.h"
 
-struct fixture {
-    struct place place;
-    char *conf;
-};
-
 static int setup(void **state)
 {
-    struct fixture *x = xcalloc(1, sizeof *x);
-    place_make(&x->place);
-    char *sub = place_path(&x->place, "conf.d");
-    assert_int_equal(mkdir(sub, 0755), 0);
-    free(sub);
-    x->conf = place_path(&x->place, "main.conf");
-    *state = x;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *x = *state;
-    place_remove(&x->place);
-    free(x->conf);
-    free(x);
+    conf_fixture_make(state, "main.conf", "conf.d");
     return 0;
 }
 
 /* One fault: in FILE of the directory, at LINE, with a text that ends in TEXT. */
-static void assert_fault(const struct fixture *x, const char *file, unsigned line, const char *text)
+static void assert_fault(const struct conf_fixture *x, const char *file, unsigned line, const char *text)
 {
     struct faults f = {NULL, 0};
     assert_null(conf_load(x->conf, &f));
@@ -45,7 +25,7 @@ static void assert_fault(const struct fixture *x, const char *file, unsigned lin
 
 static void a_directory_in_order(void **state)
 {
-    const struct fixture *x = *state;
+    const struct conf_fixture *x = *state;
     struct faults f = {NULL, 0};
     place_write(&x->place, "main.conf", WHOLE "include \"conf.d\"\nrecipients zero { to = one }", 0644);
     place_write(&x->place, "conf.d/20-b.conf",
@@ -70,7 +50,7 @@ static void a_directory_in_order(void **state)
 
 static void files_and_empty_directories(void **state)
 {
-    const struct fixture *x = *state;
+    const struct conf_fixture *x = *state;
     struct faults f = {NULL, 0};
     place_write(&x->place, "main.conf", "include 'conf.d/'\ninclude = \"more\" include b.conf", 0644);
     place_write(&x->place, "more", BRIDGE, 0644);
@@ -83,7 +63,7 @@ static void files_and_empty_directories(void **state)
 
 static void faults_name_the_included_file(void **state)
 {
-    const struct fixture *x = *state;
+    const struct conf_fixture *x = *state;
     place_write(&x->place, "main.conf", WHOLE "include \"conf.d\"", 0644);
     place_write(&x->place, "conf.d/a.conf", "\nlog { levle = info }", 0644);
     assert_fault(x, "conf.d/a.conf", 2, "did you mean `level`?");
@@ -93,7 +73,7 @@ static void faults_name_the_included_file(void **state)
 
 static void repeated_across_files(void **state)
 {
-    const struct fixture *x = *state;
+    const struct conf_fixture *x = *state;
     place_write(&x->place, "main.conf", WHOLE "user = a\ninclude \"b.conf\"", 0644);
     place_write(&x->place, "b.conf", "\nuser = b", 0644);
     assert_fault(x, "b.conf", 2, "main.conf:3 already");
@@ -106,7 +86,7 @@ static void repeated_across_files(void **state)
 
 static void what_cannot_be_included(void **state)
 {
-    const struct fixture *x = *state;
+    const struct conf_fixture *x = *state;
     place_write(&x->place, "main.conf", WHOLE "\ninclude \"missing.conf\"", 0644);
     assert_fault(x, "main.conf", 4, "missing.conf`: No such file or directory");
     place_write(&x->place, "main.conf", WHOLE "include \"main.conf\"", 0644);
@@ -124,7 +104,7 @@ static void what_cannot_be_included(void **state)
 
 static void not_too_deep(void **state)
 {
-    const struct fixture *x = *state;
+    const struct conf_fixture *x = *state;
     place_write(&x->place, "main.conf", WHOLE "include \"1.conf\"", 0644);
     for (int i = 1; i < 9; i++) {
         char name[32], text[48];
@@ -137,11 +117,11 @@ static void not_too_deep(void **state)
 
 static void a_file_that_is_not_there(void **state)
 {
-    const struct fixture *x = *state;
+    const struct conf_fixture *x = *state;
     assert_fault(x, "main.conf", 0, "No such file or directory");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, conf_fixture_free)
 
 int main(void)
 {

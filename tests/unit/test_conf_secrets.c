@@ -10,33 +10,19 @@ static const char without[] = "bridge main { url = \"http://b\" api_key_id = a }
                               "provider sms { type = smsapi }\n"
                               "provider say { type = log }\n";
 
-struct fixture {
-    struct place place;
-    char *conf;
-};
-
 static int setup(void **state)
 {
-    struct fixture *x = xcalloc(1, sizeof *x);
-    place_make(&x->place);
-    char *sub = place_path(&x->place, "sub");
-    assert_int_equal(mkdir(sub, 0755), 0);
-    free(sub);
-    x->conf = place_path(&x->place, "bridgebell.conf");
+    conf_fixture_make(state, "bridgebell.conf", "sub");
+    const struct conf_fixture *x = *state;
     place_write(&x->place, "bridgebell.conf", with_files, 0644);
     unsetenv("CREDENTIALS_DIRECTORY");
-    *state = x;
     return 0;
 }
 
 static int teardown(void **state)
 {
-    struct fixture *x = *state;
-    place_remove(&x->place);
     unsetenv("CREDENTIALS_DIRECTORY");
-    free(x->conf);
-    free(x);
-    return 0;
+    return conf_fixture_free(state);
 }
 
 /* The configuration with its secrets, as `bridgebell check` reads both. */
@@ -49,7 +35,7 @@ static struct conf *check(const char *path, struct faults *f)
 }
 
 /* check finds these and no other faults; %s in EXPECTED is the directory. */
-static void assert_check(const struct fixture *x, const char *expected)
+static void assert_check(const struct conf_fixture *x, const char *expected)
 {
     struct faults f = {NULL, 0};
     struct conf *c = check(x->conf, &f);
@@ -71,7 +57,7 @@ static void assert_check(const struct fixture *x, const char *expected)
 
 static void from_files(void **state)
 {
-    const struct fixture *x = *state;
+    const struct conf_fixture *x = *state;
     struct faults f = {NULL, 0};
     place_write(&x->place, "bridge.secret", "s3cret\n", 0600);
     place_write(&x->place, "smsapi.token", "t0ken\r\n\n", 0400);
@@ -93,7 +79,7 @@ static void from_files(void **state)
 
 static void not_shown_when_printed(void **state)
 {
-    const struct fixture *x = *state;
+    const struct conf_fixture *x = *state;
     struct faults f = {NULL, 0};
     char *text = NULL;
     size_t len = 0;
@@ -115,7 +101,7 @@ static void not_shown_when_printed(void **state)
 
 static void refused_files(void **state)
 {
-    const struct fixture *x = *state;
+    const struct conf_fixture *x = *state;
     assert_check(x, "2: `api_key_secret_file`: `DIR/bridge.secret`: No such file or directory\n"
                     "4: `token_file`: `DIR/sub/../smsapi.token`: No such file or directory\n");
     place_write(&x->place, "bridge.secret", "s3cret\n", 0604);
@@ -133,7 +119,7 @@ static void refused_files(void **state)
 
 static void refused_kinds_of_files(void **state)
 {
-    const struct fixture *x = *state;
+    const struct conf_fixture *x = *state;
     char *secret = place_path(&x->place, "bridge.secret"), large[5000];
     memset(large, 'x', sizeof large - 1);
     large[sizeof large - 1] = '\0';
@@ -151,7 +137,7 @@ static void refused_kinds_of_files(void **state)
 
 static void named_credentials(void **state)
 {
-    const struct fixture *x = *state;
+    const struct conf_fixture *x = *state;
     struct faults f = {NULL, 0};
     char *sub = place_path(&x->place, "sub");
     setenv("CREDENTIALS_DIRECTORY", sub, 1);
@@ -168,7 +154,7 @@ static void named_credentials(void **state)
 
 static void credentials_by_their_names(void **state)
 {
-    const struct fixture *x = *state;
+    const struct conf_fixture *x = *state;
     struct faults f = {NULL, 0};
     char *sub = place_path(&x->place, "sub");
     place_write(&x->place, "bridgebell.conf", without, 0644);

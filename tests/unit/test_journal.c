@@ -19,6 +19,7 @@
 #include "dispatcher/journal_files.h"
 #include "dispatcher/journal_line.h"
 #include "dispatcher/journal_read.h"
+#include "event_fixture.h"
 
 enum { MIB = 1024 * 1024 };
 
@@ -59,38 +60,17 @@ static struct journal *open_journal(const char *mode, int64_t size)
     return j;
 }
 
-struct packed {
-    struct buf buf;
-    struct msg_in in;
-    struct event e;
-};
-
-static void pack(struct packed *p, const char *frame, int64_t received_ms)
-{
-    const char *why = NULL;
-    buf_init(&p->buf, 0);
-    msg_in_init(&p->in);
-    assert_int_equal(event_normalise("main", frame, strlen(frame), received_ms, 0, &p->buf, &why), 0);
-    assert_int_equal(event_unpack(&p->in, p->buf.data, p->buf.len, &p->e), 0);
-}
-
-static void unpack(struct packed *p)
-{
-    msg_in_free(&p->in);
-    buf_free(&p->buf);
-}
-
 static void add(struct journal *j, int number, int64_t received_ms, size_t padding)
 {
-    struct packed p;
+    struct made_event p;
     char *pad = xcalloc(padding + 1, 1);
     memset(pad, 'x', padding);
     char *frame = xasprintf("{\"channel\":\"thread\",\"type\":\"threadNewMessage\",\"data\":{\"id\":\"m%d\","
                             "\"threadId\":\"t\",\"author\":\"ala\",\"p\":\"%s\"},\"timestamp\":%d}",
                             number, pad, number);
-    pack(&p, frame, received_ms);
+    make_event(&p, frame, received_ms);
     journal_add(j, &p.e);
-    unpack(&p);
+    free_event(&p);
     free(frame);
     free(pad);
 }
@@ -137,10 +117,10 @@ static void line_keeps_everything(void **state)
         "\"contextId\":\"c\",\"author\":\"ala\",\"text\":\"Za\xc5\xbc\\n\\t\\\"\\\\ "
         "\\u0007\xf0\x9f\x90\x88\","
         "\"n\":[0,-1,9007199254740992,1e300,0.1,true,null,{}],\"\":{\"a\":1}},\"timestamp\":17}";
-    struct packed a, b = {0};
+    struct made_event a, b = {0};
     struct buf line;
     const char *why = NULL;
-    pack(&a, frame, 23);
+    make_event(&a, frame, 23);
     a.e.recovered = true;
     buf_init(&line, 0);
     assert_int_equal(journal_line_print(&a.e, &line), 0);
@@ -159,8 +139,8 @@ static void line_keeps_everything(void **state)
     assert_int_equal(b.e.timestamp_ms, 17);
     assert_int_equal(b.e.received_ms, 23);
     assert_true(msgpack_object_equal(*a.e.data, *b.e.data));
-    unpack(&a);
-    unpack(&b);
+    free_event(&a);
+    free_event(&b);
     buf_free(&line);
 }
 

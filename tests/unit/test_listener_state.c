@@ -18,6 +18,7 @@
 #include "listener/failures.h"
 #include "listener/fold.h"
 #include "listener/mark.h"
+#include "listener/pace.h"
 #include "listener/session.h"
 #include "proto/event.h"
 
@@ -446,6 +447,31 @@ static void holding_is_bounded(void **state)
     fold_free(&f);
 }
 
+/* Whoever lists takes from the same credit: the Bridge counts an address's calls together. */
+static void calls_are_paced(void **state)
+{
+    (void)state;
+    enum { SECONDS = 60 };
+    struct pace p;
+    size_t calls = 0;
+    uint64_t now_ms = 1000;
+    pace_init(&p, now_ms);
+    for (; pace_wait_ms(&p, now_ms) == 0; calls++)
+        pace_take(&p);
+    assert_int_equal(calls, PACE_BURST);
+    for (calls = 0; now_ms < 1000 + SECONDS * 1000; now_ms++)
+        for (; pace_wait_ms(&p, now_ms) == 0; calls++)
+            pace_take(&p);
+    assert_in_range(calls, SECONDS * 1000 / PACE_EVERY_MS - 1, SECONDS * 1000 / PACE_EVERY_MS + 1);
+    pace_empty(&p);
+    now_ms += (uint64_t)pace_wait_ms(&p, now_ms);
+    assert_int_equal(pace_wait_ms(&p, now_ms), 0);
+    now_ms += 1000 * 1000;
+    for (calls = 0; pace_wait_ms(&p, now_ms) == 0; calls++)
+        pace_take(&p);
+    assert_int_equal(calls, PACE_BURST);
+}
+
 int main(void)
 {
     log_configure(LOG_LOGFMT, LOG_LEVELS);
@@ -459,6 +485,7 @@ int main(void)
         cmocka_unit_test(the_mark_follows_what_was_heard),
         cmocka_unit_test(a_gap_stops_the_mark),
         cmocka_unit_test(timestamps_at_the_end_of_frames),
+        cmocka_unit_test(calls_are_paced),
         cmocka_unit_test(parts_are_known_by_author_and_key),
         cmocka_unit_test(an_entry_has_its_files),
         cmocka_unit_test(an_entry_has_one_key_whatever_its_files),
