@@ -166,6 +166,8 @@ static cJSON *job_whole(const struct store_job *j, bool masked, int64_t now_ms)
     add_time(o, "event_time", j->event_ms);
     add_time(o, "created", j->created_ms);
     add_time(o, "expires", j->expires_ms);
+    if (j->state == JOB_QUEUED || j->state == JOB_HELD)
+        add_time(o, "due", j->due_ms);
     add_time(o, "first_attempt", j->first_attempt_ms);
     add_time(o, "finished", j->finished_ms);
     cJSON_AddNumberToObject(o, "failures", j->failures);
@@ -267,7 +269,7 @@ struct handling {
     struct control *control;
     uint64_t id;
     cJSON *request;
-    char who[CONTROL_WHO_MAX];
+    char who[CONTROL_WHO_MAX], by[CONTROL_WHO_MAX + 3];
 };
 
 static void on_hand_done(struct store_unit *unit, enum store_status status)
@@ -306,7 +308,8 @@ static void handle_jobs(struct control *c, uint64_t id, const cJSON *request, en
     }
     control_who(request, h->who);
     h->hand.hand = hand;
-    h->hand.who = h->who;
+    snprintf(h->by, sizeof h->by, "by %s", h->who);
+    h->hand.who = h->by;
     h->hand.unit = (struct store_unit){.kind = STORE_CANCEL, .done = on_hand_done, .arg = h};
     store_submit(c->store, &h->hand.unit);
 }

@@ -20,6 +20,7 @@ struct explaining {
     char *bridge;
     cJSON *explanation;
     struct batch *batch;
+    bool look_up; /* members that are not known */
 };
 
 static void forget(struct explaining *x)
@@ -43,6 +44,14 @@ static void reply(struct explaining *x)
     forget(x);
 }
 
+/* Some of the people are members of a container that nobody has looked up yet. */
+static void note_waiting(struct explaining *x)
+{
+    bool asked = x->look_up && intake_look_up(x->control->intake, &x->event);
+    cJSON_AddBoolToObject(x->explanation, "waits", true);
+    cJSON_AddBoolToObject(x->explanation, "looked_up", asked);
+}
+
 static void on_tried(struct store_unit *unit, enum store_status status)
 {
     struct explaining *x = unit->arg;
@@ -54,6 +63,8 @@ static void on_tried(struct store_unit *unit, enum store_status status)
     const struct store_decision *d = &x->batch->intake.decisions[0];
     for (size_t i = 0; i < d->jobs_count; i++)
         explain_add_job(x->explanation, x->control->rules, &d->jobs[i], x->shown);
+    if (d->packed)
+        note_waiting(x);
     reply(x);
 }
 
@@ -68,6 +79,10 @@ static const char *bridge_of(const struct control *c, const cJSON *request)
 static int read_event(struct explaining *x, const cJSON *request, const char **why)
 {
     const char *text = control_text(request, "event");
+    const char *bridge = control_text(request, "bridge");
+    *why = "the configuration has no such bridge";
+    if (bridge && !slice_find(x->control->slice, "bridge", bridge))
+        return -1;
     *why = "which event?";
     if (!text || journal_line_parse(text, strlen(text), bridge_of(x->control, request), &x->packed, why))
         return -1;
@@ -91,6 +106,7 @@ static void decide(struct explaining *x)
         reply(x);
         return;
     }
+    batch_keep_event(x->batch, 0, (struct msg_str){x->packed.data, x->packed.len});
     x->batch->intake.decisions[0].try_only = true;
     x->batch->intake.unit.done = on_tried;
     x->batch->intake.unit.arg = x;
@@ -104,6 +120,7 @@ void control_explain(struct control *c, uint64_t id, const cJSON *request)
     bool masked = control_is_masked(request);
     x->control = c;
     x->id = id;
+    x->look_up = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(request, "look_up"));
     x->shown.texts = !masked;
     x->shown.numbers = !masked && cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(request, "numbers"));
     buf_init(&x->packed, 0);

@@ -14,8 +14,9 @@
 #include "proto/role.h"
 
 enum { NUMBER_MAX = 32 }; /* masked */
-static const char silence_prefix[] = "silence:";
-static const char opt_out_prefix[] = "optout:";
+static const char silence_prefix[] = SILENCE_FACT;
+static const char opt_out_prefix[] = OPT_OUT_FACT;
+static const char opt_in_prefix[] = OPT_IN_FACT;
 
 /* ---- writing facts for one request ---- */
 
@@ -26,6 +27,7 @@ struct writing {
     char who[CONTROL_WHO_MAX];
     struct store_fact *facts;
     size_t count, left, written;
+    size_t changed;           /* numbers */
     enum store_status status; /* the worst */
     /* After each commit, in memory; then the answer, which ends with writing_free. */
     void (*apply)(struct writing *w, const struct store_fact *fact);
@@ -352,6 +354,8 @@ static bool check_numbers(const struct control *c, uint64_t id, const cJSON *req
 static void apply_opt_out(struct writing *w, const struct store_fact *fact)
 {
     const char *number = fact->name + sizeof opt_out_prefix - 1;
+    if (strncmp(fact->name, opt_out_prefix, sizeof opt_out_prefix - 1) != 0)
+        return;
     if (fact->value)
         opt_out_put(w->control->silences, number);
     else
@@ -362,13 +366,13 @@ static void answer_opt_out(const struct writing *w, size_t cancelled)
 {
     bool removes = strcmp(control_text(w->request, "command"), "optout-remove") == 0;
     cJSON *o = control_good();
-    cJSON_AddNumberToObject(o, "changed", (double)w->count);
+    cJSON_AddNumberToObject(o, "changed", (double)w->changed);
     cJSON_AddNumberToObject(o, "opt_outs", (double)opt_out_count(w->control->silences));
     cJSON_AddNumberToObject(o, "cancelled", (double)cancelled);
     const char *first = w->count ? w->facts[0].name + sizeof opt_out_prefix - 1 : NULL;
     if (first)
         log_info(removes ? "numbers have opted in again" : "numbers have opted out", log_str("by", w->who),
-                 log_int("numbers", (int64_t)w->count), log_number("first", first),
+                 log_int("numbers", (int64_t)w->changed), log_number("first", first),
                  log_int("cancelled", (int64_t)cancelled),
                  log_str("comment", control_text(w->request, "comment")));
     role_reply(w->id, o);
@@ -433,6 +437,30 @@ static char *opt_out_text(const struct writing *w, int64_t now_ms)
     return print_object(o);
 }
 
+/* The time between goes on a fact of its own, for replays. */
+static void add_opt_in(struct writing *w, const char *number, int64_t now_ms)
+{
+    char *name = xasprintf("%s%s", opt_out_prefix, number);
+    cJSON *was = cJSON_Parse(store_fact(w->control->store, name)), *o = cJSON_CreateObject();
+    cJSON_AddNumberToObject(o, "at_ms", (double)control_number(was, "at_ms", 0));
+    cJSON_AddNumberToObject(o, "until_ms", (double)now_ms);
+    cJSON_AddStringToObject(o, "by", w->who);
+    writing_add(w, opt_out_prefix, number, NULL);
+    writing_add(w, opt_in_prefix, number, print_object(o));
+    cJSON_Delete(was);
+    free(name);
+}
+
+static void add_change(struct writing *w, const char *number, bool removes)
+{
+    int64_t now_ms = store_now_ms(w->control->store);
+    w->changed++;
+    if (removes)
+        add_opt_in(w, number, now_ms);
+    else
+        writing_add(w, opt_out_prefix, number, opt_out_text(w, now_ms));
+}
+
 /* Those that change something. */
 static void change_opt_outs(struct control *c, uint64_t id, const cJSON *request, bool removes)
 {
@@ -441,11 +469,11 @@ static void change_opt_outs(struct control *c, uint64_t id, const cJSON *request
     size_t count;
     char number[PHONE_SIZE];
     const cJSON *at = numbers_of(request, &count);
-    struct writing *w = writing_new(c, id, request, count);
+    struct writing *w = writing_new(c, id, request, 2 * count);
     for (; at && count; at = at->next, count--) {
         control_phone(c, at, number);
-        if (silences_opted_out(c->silences, number) == removes)
-            writing_add(w, opt_out_prefix, number, removes ? NULL : opt_out_text(w, store_now_ms(c->store)));
+        if (silences_opted_out(c->silences, number, store_now_ms(c->store)) == removes)
+            add_change(w, number, removes);
     }
     writing_start(w, apply_opt_out, removes ? finish_opt_in : finish_opt_out);
 }

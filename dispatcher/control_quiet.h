@@ -17,7 +17,7 @@ enum {
  * "until_ms".
  */
 void control_silence_add(struct control *c, uint64_t id, const cJSON *request);
-/* Optionally "all": those that ended within a week too. */
+/* Optionally "all": those that have ended and are still known too. */
 void control_silence_list(struct control *c, uint64_t id, const cJSON *request);
 /* "id". */
 void control_silence_expire(struct control *c, uint64_t id, const cJSON *request);

@@ -135,7 +135,15 @@ static bool is_without_members(struct engine *e, const struct event *event, cons
            members_find(e->members, event->bridge, event->container, &found) != MEMBERS_KNOWN;
 }
 
-static void tell_job(struct engine *e, const struct event *event, const struct store_job *j)
+/* The rules' reason is what a Bridge would have said; nobody has asked one. */
+static void put_no_members(const struct event *event, struct store_job *j)
+{
+    free(j->reason);
+    j->reason =
+        xasprintf("its members are not known here: %.*s", (int)event->container.len, event->container.data);
+}
+
+static void tell_job(struct engine *e, const struct event *event, struct store_job *j)
 {
     static const enum engine_fate fates[JOB_STATES] = {
         [JOB_QUEUED] = ENGINE_SENT,           [JOB_LEASED] = ENGINE_SENT,
@@ -153,9 +161,12 @@ static void tell_job(struct engine *e, const struct event *event, const struct s
                                             : WHY_NOTHING,
         .count = 1,
     };
-    e->counts.no_members += o.why == WHY_UNKNOWN && is_without_members(e, event, j);
     if (o.fate == ENGINE_SENT && j->due_ms > o.at_ms)
         o.at_ms = j->due_ms;
+    o.no_members = o.why == WHY_UNKNOWN && is_without_members(e, event, j);
+    if (o.no_members)
+        put_no_members(event, j);
+    e->counts.no_members += o.no_members;
     tell(e, &o);
 }
 
@@ -184,12 +195,26 @@ static void drop_ended(struct engine *e, const struct batch *b)
     }
 }
 
+/* An event that came before has matched before; the jobs of a rule stand together. */
+static void uncount_known(struct engine *e, const struct store_decision *d)
+{
+    for (size_t k = 0; k < d->jobs_count; k++) {
+        bool again = k && strcmp(d->jobs[k].rule, d->jobs[k - 1].rule) == 0;
+        struct rule *rule = again ? NULL : rules_find(e->rules, d->jobs[k].rule);
+        if (rule)
+            rule->matched--;
+    }
+    e->counts.known += d->jobs_count > 0;
+}
+
 static void count(struct engine *e, const struct batch *b)
 {
     for (size_t i = 0; i < b->intake.count; i++) {
         const struct store_decision *d = &b->intake.decisions[i];
-        e->counts.matched += d->jobs_count > 0;
-        e->counts.known += d->known == STORE_KNOWN && d->jobs_count > 0;
+        if (d->known == STORE_KNOWN)
+            uncount_known(e, d);
+        else
+            e->counts.matched += d->jobs_count > 0;
     }
     e->counts.deletions += b->intake.cancelled > 0;
 }
@@ -427,6 +452,11 @@ const struct engine_counts *engine_counts(const struct engine *e)
 struct rules *engine_rules(struct engine *e)
 {
     return e->rules;
+}
+
+struct silences *engine_silences(struct engine *e)
+{
+    return e->silences;
 }
 
 const char *engine_trouble(const struct engine *e)

@@ -38,6 +38,7 @@ struct engine_outcome {
     const struct store_job *job; /* number, text, parts, price; its noise has the gates */
     int64_t at_ms;               /* when it is sent, or was decided */
     enum store_why why;          /* not sent: why not; sent: WHY_SHADOW of a shadow rule that would have */
+    bool no_members;             /* WHY_UNKNOWN only because nobody can be asked for members here */
     const char *words;           /* of it, for people: "throttle: 5/15min to one person" */
     int64_t count;               /* of a digest: events in it; else 1 */
 };
@@ -45,10 +46,10 @@ typedef void engine_fn(void *arg, const struct engine_outcome *outcome);
 
 struct engine_counts {
     uint64_t events;
-    uint64_t matched;    /* by at least one rule */
-    uint64_t known;      /* of them, the same as one before */
+    uint64_t matched;    /* by at least one rule, those that came before not again */
+    uint64_t known;      /* that rules want and that came before */
     uint64_t deletions;  /* that cancelled something */
-    uint64_t no_members; /* jobs that asked for members of whom nobody can be asked here */
+    uint64_t no_members; /* times that a rule rang members of whom nobody can be asked here */
 };
 
 /* NULL with faults. FN is told every outcome in the order of the clock. SLICE must outlive the engine. */
@@ -66,6 +67,8 @@ int64_t engine_now_ms(const struct engine *e);
 int engine_try(struct engine *e, const struct event *event, int64_t now_ms);
 const struct engine_counts *engine_counts(const struct engine *e);
 struct rules *engine_rules(struct engine *e);
+/* None at first; whoever has some fills them in. */
+struct silences *engine_silences(struct engine *e);
 /* What went wrong with its store; NULL: nothing. */
 const char *engine_trouble(const struct engine *e);
 

@@ -37,6 +37,11 @@ static bool ask_members(void *arg, const char *bridge, const struct wire_members
     return link_server_send(in->links, s->peer, &in->out) == 0;
 }
 
+bool intake_look_up(struct intake *in, const struct event *e)
+{
+    return parents_wonder(in->parents, e);
+}
+
 static void on_inserted(void *arg, const struct store_job *jobs, size_t count)
 {
     struct intake *in = arg;

@@ -36,6 +36,10 @@ void intake_drain(struct intake *i, void (*done)(void *arg), void *arg);
  * how many listeners were asked. */
 size_t intake_resync(struct intake *i, const char *bridge, int64_t since_ms);
 
+/* Has the listener of E's bridge look up the members of E's container; once it has, rules know them. False if
+ * there is no listener, or it has too much to look up. */
+bool intake_look_up(struct intake *i, const struct event *e);
+
 /* True if every listener that is connected has confirmed the interest of these rules. */
 bool intake_interest_confirmed(const struct intake *i);
 

@@ -219,8 +219,9 @@ static void submit(struct intake *in, struct batch *b)
     b->intake.unit.done = on_stored;
     b->intake.unit.arg = b;
     /* It may have waited for long, and what was swept then were jobs in the store. */
+    int64_t now_ms = store_now_ms(in->store);
     for (size_t i = 0; i < b->jobs_count; i++)
-        rules_recheck(in->rules, b->jobs[i]);
+        rules_recheck(in->rules, b->jobs[i], now_ms);
     if (b->jobs_count)
         b->ticket = queue_offer(in->queue, b->jobs, b->jobs_count);
     in->with_store++;

@@ -231,6 +231,7 @@ struct journal_reader *journal_reader_new(const char *bridge, int64_t since_ms, 
     r->since_ms = since_ms;
     r->until_ms = until_ms;
     r->last_ms = INT64_MIN;
+    r->counts.begins_ms = -1;
     return r;
 }
 
@@ -261,6 +262,14 @@ void journal_reader_free(struct journal_reader **p)
     free(r->bridge);
     free(r->wanted);
     free(r);
+}
+
+/* Plain files do not say since when they hold everything. */
+static void note_begin(struct journal_reader *r, const struct source *s)
+{
+    int64_t started_ms = s->files.count ? s->files.list[0].started_ms : 0;
+    if (started_ms > 0 && (r->counts.begins_ms < 0 || started_ms < r->counts.begins_ms))
+        r->counts.begins_ms = started_ms;
 }
 
 /* Files that ended before the time asked for are not read: a file ends where the next begins. */
@@ -314,6 +323,7 @@ int journal_reader_add(struct journal_reader *r, const char *path, char *why, si
         source_free(s);
         return -1;
     }
+    note_begin(r, s);
     leave_out_old(r, s);
     r->sources = xreallocarray(r->sources, r->count + 1, sizeof(struct source *));
     r->sources[r->count++] = s;

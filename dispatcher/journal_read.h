@@ -22,6 +22,7 @@ struct journal_counts {
     uint64_t out_of_order;       /* older than what stood before them */
     uint64_t files;              /* begun */
     uint64_t bytes, bytes_total; /* read, and of all files as far as known */
+    int64_t begins_ms;           /* when the oldest file of a journal began; -1: there was none */
     bool wanted, all, captured;  /* what the files held: journals of that mode, lines of a Bridge */
     char first_damage[160];      /* "FILE, line 7: not JSON"; "" if there is none */
 };

@@ -187,6 +187,18 @@ static void ask(struct parents *p, struct place *x)
     x->pause_ms = x->pause_ms * 2 < PAUSE_MAX_MS ? x->pause_ms * 2 : PAUSE_MAX_MS;
 }
 
+bool parents_wonder(struct parents *p, const struct event *e)
+{
+    struct wire_members_ask question = {
+        .number = ++p->number, .channel = e->channel, .container = e->container, .context = e->context};
+    char *bridge = msg_str_dup(e->bridge);
+    bool sent = bridge && e->channel.data && e->container.len && line_of(p, bridge)->open < OPEN_MAX &&
+                p->ops->ask(p->arg, bridge, &question);
+    p->asked += sent;
+    free(bridge);
+    return sent;
+}
+
 /* Known by an answer, or by an event of the container that passed meanwhile. */
 static void look_at(struct parents *p, struct place *x, uint64_t now_ms)
 {

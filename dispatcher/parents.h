@@ -39,6 +39,10 @@ void parents_add(struct parents *p, int64_t row, const void *packed, size_t len)
 void parents_listener(struct parents *p, const char *bridge);
 void parents_answer(struct parents *p, const char *bridge, const struct wire_members *found);
 
+/* Asks for the members of the container of E for somebody who only wants to know; no row waits for them.
+ * False if nobody can be asked now. */
+bool parents_wonder(struct parents *p, const struct event *e);
+
 /* Begins nothing new; DONE, in the loop or at once, when nothing is with the store. */
 void parents_stop(struct parents *p, void (*done)(void *arg), void *arg);
 

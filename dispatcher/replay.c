@@ -58,6 +58,8 @@ static void count_outcome(struct replay_sum *sum, const struct engine_outcome *o
         sum->price_micro += known(j->price_micro);
     } else if (o->fate == ENGINE_CANCELLED) {
         sum->cancelled++;
+    } else if (o->no_members) {
+        sum->no_members++;
     } else {
         sum->why[o->why]++;
     }
@@ -251,9 +253,11 @@ static cJSON *sum_json(const struct replay_sum *sum)
         if (sum->why[i])
             cJSON_AddNumberToObject(why, store_why_names[i], (double)sum->why[i]);
     }
+    if (sum->no_members)
+        cJSON_AddNumberToObject(why, "members not known", (double)sum->no_members);
     if (sum->cancelled)
         cJSON_AddNumberToObject(why, "deleted", (double)sum->cancelled);
-    cJSON_AddNumberToObject(o, "not_sent_total", (double)(held + sum->cancelled));
+    cJSON_AddNumberToObject(o, "not_sent_total", (double)(held + sum->no_members + sum->cancelled));
     if (sum->shadow) {
         cJSON *shadow = cJSON_AddObjectToObject(o, "shadow");
         cJSON_AddNumberToObject(shadow, "messages", (double)sum->shadow);
@@ -296,6 +300,7 @@ cJSON *replay_total(const struct replay_side *s)
         total.shadow_parts += sum->shadow_parts;
         total.shadow_price_micro += sum->shadow_price_micro;
         total.cancelled += sum->cancelled;
+        total.no_members += sum->no_members;
         for (int w = 0; w < WHY_COUNT; w++)
             total.why[w] += sum->why[w];
     }

@@ -12,6 +12,7 @@ struct replay_sum {
     int64_t messages, parts, price_micro;
     int64_t shadow, shadow_parts, shadow_price_micro; /* of rules in shadow: what would have rung */
     int64_t why[WHY_COUNT];                           /* not sent, by reason; merged ones too */
+    int64_t no_members; /* so often a rule rang members who are not known here */
     int64_t cancelled;
     int64_t added, vanished, changed;
 };

@@ -48,7 +48,7 @@ void rules_match(struct rules *r, const struct event *event, const struct hash_i
                  struct rules_jobs *out);
 
 /* A job that waited before it goes to the store: if its person has opted out meanwhile it is suppressed. */
-void rules_recheck(const struct rules *r, struct store_job *job);
+void rules_recheck(const struct rules *r, struct store_job *job, int64_t now_ms);
 
 /* What a parent (a job JOB_HELD without a number, whose people had to be looked up) leads to: its rule again,
  * on the event that was kept. */

@@ -195,7 +195,7 @@ static void write_message(struct rules *r, struct rule *rule, const struct store
                                           .arena = r->arena};
     job->noise = noise_of_digest(r->noise, rule ? rule->noise : NULL, d->shadow, &message);
     job->state = JOB_QUEUED;
-    if (r->silences && silences_opted_out(r->silences, job->number)) {
+    if (r->silences && silences_opted_out(r->silences, job->number, now_ms)) {
         job->noise->why = WHY_OPT_OUT;
         job->state = JOB_SUPPRESSED;
     }

@@ -180,15 +180,15 @@ static bool is_unwanted(const struct match *m, const char *silence, struct store
     const struct silences *s = m->rules->silences;
     if (silence)
         suppress(j, WHY_SILENCE, xasprintf(RULES_SILENCE_WORD "%s", silence));
-    else if (s && silences_opted_out(s, j->number))
+    else if (s && silences_opted_out(s, j->number, m->now_ms))
         suppress(j, WHY_OPT_OUT, xstrdup(opted_out));
     return j->noise != NULL;
 }
 
 /* The noise that it had was decided before, and its reason is one of waiting. */
-void rules_recheck(const struct rules *r, struct store_job *j)
+void rules_recheck(const struct rules *r, struct store_job *j, int64_t now_ms)
 {
-    if (j->state != JOB_QUEUED || !r->silences || !silences_opted_out(r->silences, j->number))
+    if (j->state != JOB_QUEUED || !r->silences || !silences_opted_out(r->silences, j->number, now_ms))
         return;
     if (j->noise)
         free(j->noise->context);

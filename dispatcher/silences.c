@@ -1,5 +1,6 @@
 #include "dispatcher/silences.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +13,15 @@
 #include "dispatcher/expr/analysis.h"
 #include "dispatcher/facts.h"
 
-enum { SWEEP_MS = 30000, CARET_MAX = 512, ID_DIGITS_MAX = 15 };
-static const char silence_prefix[] = "silence:";
-static const char opt_out_prefix[] = "optout:";
+enum {
+    SWEEP_MS = 30000,
+    SWEEPS_A_LOOK = 120, /* at old facts */
+    CARET_MAX = 512,
+    ID_DIGITS_MAX = 15,
+};
+static const char silence_prefix[] = SILENCE_FACT;
+static const char opt_out_prefix[] = OPT_OUT_FACT;
+static const char opt_in_prefix[] = OPT_IN_FACT;
 
 struct silence {
     char *id, *when, *comment, *by;
@@ -26,10 +33,12 @@ struct silence {
 struct silences {
     struct store *store; /* NULL: none */
     struct loop_timer *timer;
+    unsigned sweeps;
     struct silence *list; /* by id */
-    size_t count;
+    size_t count, never;  /* NEVER: recalled, and ended before they began */
     int64_t last_id;
-    struct facts *opt_outs; /* number -> "" */
+    struct facts *opt_outs; /* number -> "", or since when: "1764230400000" */
+    struct facts *opt_ins;  /* of the past alone: number -> "FROM UNTIL" of the time before */
 };
 
 /* ---- one silence ---- */
@@ -166,22 +175,29 @@ static int by_id(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-int silences_put(struct silences *s, const char *id, const char *text, char *why, size_t size)
+/* In the place of the one that has its id. */
+static void keep(struct silences *s, const struct silence *one)
 {
-    struct silence one, *old = find(s, id);
-    if ((!old && !is_room(s, why, size)) || read_silence(text, &one, why, size))
-        return -1;
-    one.id = xstrdup(id);
+    struct silence *old = find(s, one->id);
     if (old) {
         silence_free(old);
-        *old = one;
+        *old = *one;
     } else {
         s->list = xreallocarray(s->list, s->count + 1, sizeof *s->list);
-        s->list[s->count++] = one;
+        s->list[s->count++] = *one;
         qsort(s->list, s->count, sizeof *s->list, by_id);
     }
-    if (id_number(id) > s->last_id)
-        s->last_id = id_number(id);
+    if (id_number(one->id) > s->last_id)
+        s->last_id = id_number(one->id);
+}
+
+int silences_put(struct silences *s, const char *id, const char *text, char *why, size_t size)
+{
+    struct silence one;
+    if ((!find(s, id) && !is_room(s, why, size)) || read_silence(text, &one, why, size))
+        return -1;
+    one.id = xstrdup(id);
+    keep(s, &one);
     return 0;
 }
 
@@ -265,9 +281,19 @@ const char *silences_doubt(const char *when, const char *const *rules, char *out
 
 /* ---- opt-outs ---- */
 
-bool silences_opted_out(const struct silences *s, const char *number)
+/* "FROM UNTIL"; what is not said is for ever. */
+static bool holds_at(const char *times, int64_t now_ms)
 {
-    return facts_get(s->opt_outs, number) != NULL;
+    char *end;
+    int64_t from_ms = strtoll(times, &end, 10);
+    int64_t until_ms = *end ? strtoll(end, NULL, 10) : INT64_MAX;
+    return from_ms <= now_ms && now_ms < until_ms;
+}
+
+bool silences_opted_out(const struct silences *s, const char *number, int64_t now_ms)
+{
+    const char *out = facts_get(s->opt_outs, number), *in = facts_get(s->opt_ins, number);
+    return (out && holds_at(out, now_ms)) || (in && holds_at(in, now_ms));
 }
 
 void opt_out_put(struct silences *s, const char *number)
@@ -334,7 +360,7 @@ static void forget_fact(struct silences *s, const char *name)
     store_submit(s->store, &f->fact.unit);
 }
 
-/* When the silence of a fact ended or will end; 0 for a text that is none. */
+/* When what a fact tells of ended or will end; 0 for a text that says nothing of it. */
 static int64_t end_of(const char *text)
 {
     cJSON *o = cJSON_Parse(text);
@@ -343,15 +369,66 @@ static int64_t end_of(const char *text)
     return until_ms;
 }
 
-/* The last id stays for good, so that none is given twice. */
-static void forget_old_facts(struct silences *s, int64_t now_ms)
+static void forget_opt_ins(struct silences *s, int64_t now_ms)
 {
     size_t cursor = 0;
     const char *name, *text;
-    while ((name = store_fact_next(s->store, silence_prefix, &cursor, &text)))
-        if (id_number(name + sizeof silence_prefix - 1) < s->last_id &&
-            end_of(text) < now_ms - SILENCES_KEPT_MS)
+    while ((name = store_fact_next(s->store, opt_in_prefix, &cursor, &text)))
+        if (end_of(text) < now_ms - SILENCES_KEPT_MS)
             forget_fact(s, name);
+}
+
+struct ended {
+    const char *name;
+    int64_t until_ms;
+};
+
+static int latest_first(const void *a, const void *b)
+{
+    int64_t x = ((const struct ended *)a)->until_ms, y = ((const struct ended *)b)->until_ms;
+    return x > y ? -1 : x < y;
+}
+
+/* Those that have ended, the latest first. Names are the store's. */
+static struct ended *ended_facts(const struct silences *s, int64_t now_ms, size_t *count)
+{
+    struct ended *list = NULL;
+    size_t cursor = 0, size = 0;
+    const char *name, *text;
+    *count = 0;
+    while ((name = store_fact_next(s->store, silence_prefix, &cursor, &text))) {
+        int64_t until_ms = end_of(text);
+        if (until_ms > now_ms)
+            continue;
+        if (*count == size) {
+            size = size ? 2 * size : 64;
+            list = xreallocarray(list, size, sizeof *list);
+        }
+        list[(*count)++] = (struct ended){name, until_ms};
+    }
+    if (*count)
+        qsort(list, *count, sizeof *list, latest_first);
+    return list;
+}
+
+/* The last id stays for good, so that none is given twice. */
+static void forget_silences(struct silences *s, int64_t now_ms)
+{
+    size_t count;
+    struct ended *list = ended_facts(s, now_ms, &count);
+    for (size_t i = 0; i < count; i++) {
+        bool old = i >= SILENCES_ENDED_MAX || list[i].until_ms < now_ms - SILENCES_KEPT_MS;
+        if (old && id_number(list[i].name + sizeof silence_prefix - 1) < s->last_id)
+            forget_fact(s, list[i].name);
+    }
+    free(list);
+}
+
+static void forget_old(struct silences *s)
+{
+    int64_t now_ms = store_now_ms(s->store);
+    forget_silences(s, now_ms);
+    forget_opt_ins(s, now_ms);
 }
 
 static void sweep(void *arg)
@@ -364,7 +441,8 @@ static void sweep(void *arg)
                      log_int("matched", (int64_t)s->list[i].matched));
             remove_at(s, i);
         }
-    forget_old_facts(s, now_ms);
+    if (++s->sweeps % SWEEPS_A_LOOK == 0)
+        forget_old(s);
     loop_timer_start(s->timer, SWEEP_MS);
 }
 
@@ -397,11 +475,13 @@ struct silences *silences_new(struct store *store)
 {
     struct silences *s = xcalloc(1, sizeof *s);
     s->opt_outs = facts_new();
+    s->opt_ins = facts_new();
     s->store = store;
     if (!store)
         return s;
     load_silences(s);
     load_opt_outs(s);
+    forget_old(s);
     s->timer = loop_timer_new(sweep, s);
     loop_timer_start(s->timer, SWEEP_MS);
     return s;
@@ -418,7 +498,104 @@ void silences_free(struct silences **p)
         silence_free(&s->list[i]);
     free(s->list);
     facts_free(&s->opt_outs);
+    facts_free(&s->opt_ins);
     free(s);
+}
+
+/* ---- the past ---- */
+
+/* One that was ended before it began has never held. */
+static bool recall_silence(struct silences *s, const char *id, const char *value)
+{
+    char why[SILENCES_WHY_SIZE];
+    struct silence one;
+    cJSON *o = cJSON_Parse(value);
+    bool never = number_of(o, "until_ms") && number_of(o, "until_ms") <= number_of(o, "from_ms");
+    cJSON_Delete(o);
+    s->never += never;
+    if (never)
+        return true;
+    if (read_silence(value, &one, why, sizeof why))
+        return false;
+    one.id = xstrdup(id);
+    keep(s, &one);
+    return true;
+}
+
+static bool recall_times(struct facts *into, const char *number, const char *value)
+{
+    char times[64];
+    cJSON *o = cJSON_Parse(value);
+    int64_t until_ms = number_of(o, "until_ms");
+    int len = snprintf(times, sizeof times, "%" PRId64, number_of(o, "at_ms"));
+    if (until_ms)
+        snprintf(times + len, sizeof times - (size_t)len, " %" PRId64, until_ms);
+    bool good = cJSON_IsObject(o);
+    cJSON_Delete(o);
+    if (good)
+        facts_set(into, number, times);
+    return good;
+}
+
+/* What stands behind the prefix, or NULL. */
+static const char *behind(const char *name, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    return strncmp(name, prefix, len) == 0 ? name + len : NULL;
+}
+
+bool silences_recall(struct silences *s, const char *name, const char *value)
+{
+    const char *id = behind(name, silence_prefix), *out = behind(name, opt_out_prefix),
+               *in = behind(name, opt_in_prefix);
+    if (id)
+        return recall_silence(s, id, value);
+    return out ? recall_times(s->opt_outs, out, value) : in && recall_times(s->opt_ins, in, value);
+}
+
+static bool overlaps(const char *times, int64_t from_ms, int64_t to_ms)
+{
+    char *end;
+    int64_t since_ms = strtoll(times, &end, 10);
+    int64_t until_ms = *end ? strtoll(end, NULL, 10) : INT64_MAX;
+    return since_ms <= to_ms && from_ms < until_ms;
+}
+
+static size_t opt_outs_held(const struct silences *s, int64_t from_ms, int64_t to_ms)
+{
+    size_t cursor = 0, count = 0;
+    const char *number, *times;
+    while ((number = facts_next(s->opt_outs, "", &cursor, &times)))
+        count += overlaps(times, from_ms, to_ms);
+    cursor = 0;
+    while ((number = facts_next(s->opt_ins, "", &cursor, &times))) {
+        const char *again = facts_get(s->opt_outs, number);
+        count += overlaps(times, from_ms, to_ms) && !(again && overlaps(again, from_ms, to_ms));
+    }
+    return count;
+}
+
+void silences_held(const struct silences *s, int64_t from_ms, int64_t to_ms, size_t *silences,
+                   size_t *opt_outs)
+{
+    *silences = 0;
+    for (size_t i = 0; i < s->count; i++)
+        *silences += s->list[i].from_ms <= to_ms && from_ms < s->list[i].until_ms;
+    *opt_outs = opt_outs_held(s, from_ms, to_ms);
+}
+
+int64_t silences_known_since(const struct silences *s, int64_t now_ms)
+{
+    size_t ended = s->never;
+    int64_t first_ms = INT64_MAX;
+    for (size_t i = 0; i < s->count; i++)
+        if (s->list[i].until_ms <= now_ms) {
+            ended++;
+            if (s->list[i].until_ms < first_ms)
+                first_ms = s->list[i].until_ms;
+        }
+    int64_t since_ms = now_ms - SILENCES_KEPT_MS;
+    return ended >= SILENCES_ENDED_MAX && first_ms > since_ms ? first_ms : since_ms;
 }
 
 /* ---- telling ---- */

@@ -111,8 +111,8 @@ struct store_noise {
     bool counted;          /* it is among the counts by reason: deleted or there before, it is not */
     size_t refused_by;     /* index of the gate that refused; SIZE_MAX: none did */
     struct hash_id digest; /* that it joined */
-    int64_t digest_due_ms;
-    bool opened; /* it is the first of its digest */
+    int64_t digest_due_ms; /* when that closes */
+    bool opened;           /* it is the first of its digest */
     size_t count;
     struct store_gate gates[];
 };

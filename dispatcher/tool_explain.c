@@ -9,9 +9,10 @@
  *
  * That of the journal whose key begins so.
  *
- *     tool explain --slices FD --rules NAME [--numbers 1]
+ *     tool explain --slices FD --rules NAME [--store NAME] [--numbers 1]
  *
- * The event on standard input, decided with empty counters at its own time.
+ * The event on standard input, decided with empty counters at its own time; with the silences and opt-outs of
+ * then, if there is --store.
  *
  *     tool job --slices FD --rules NAME --id HEX [--numbers 1]
  *
@@ -22,11 +23,10 @@
  */
 #include <ctype.h>
 #include <errno.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/alloc.h"
 #include "core/str.h"
@@ -34,13 +34,13 @@
 #include "dispatcher/journal_files.h"
 #include "dispatcher/journal_line.h"
 #include "dispatcher/journal_read.h"
-#include "dispatcher/store_parts.h"
+#include "dispatcher/store_look.h"
 #include "dispatcher/tool_parts.h"
 
-enum { ID_MIN = 6, INPUT_CHUNK = 65536, JOBS_SHOWN = 20 };
+enum { ID_MIN = 6, INPUT_CHUNK = 65536, JOBS_LOOKED_FOR = 2 };
 
 struct words {
-    const char *slices, *rules, *bridge, *id, *numbers;
+    const char *slices, *rules, *bridge, *id, *numbers, *store;
     char **files;
     size_t count;
     struct handovers all;
@@ -52,14 +52,21 @@ struct words {
 static int read_words(int argc, char **argv, struct words *w)
 {
     const struct tool_option options[] = {
-        {"--slices", &w->slices}, {"--rules", &w->rules},     {"--bridge", &w->bridge},
-        {"--id", &w->id},         {"--numbers", &w->numbers}, {NULL, NULL},
+        {"--slices", &w->slices},
+        {"--rules", &w->rules},
+        {"--bridge", &w->bridge},
+        {"--id", &w->id},
+        {"--numbers", &w->numbers},
+        {"--store", &w->store},
+        {NULL, NULL},
     };
     if (tool_options(argc, argv, options, &w->files, &w->count) || tool_slices(w->slices, &w->all))
         return TOOL_USAGE;
     w->slice = handover_find(&w->all, w->rules ? w->rules : "");
     if (!w->slice)
         return tool_fail("a configuration that was named was not handed over");
+    if (w->bridge && !slice_find(w->slice, "bridge", w->bridge))
+        return tool_fail("the configuration has no bridge \"%s\"", w->bridge);
     if (w->id && (strlen(w->id) < ID_MIN || strlen(w->id) > 2 * (size_t)HASH_ID_BYTES ||
                   strspn(w->id, "0123456789abcdefABCDEF") != strlen(w->id)))
         return tool_fail("\"%.40s\" is no id: six to 32 hexadecimal digits", w->id);
@@ -80,18 +87,20 @@ static const char *bridge_of(const struct words *w)
 
 /* ---- event ---- */
 
-static void print_event(const struct event *e)
+/* NULL if it cannot be written as a line. */
+static cJSON *event_line(const struct event *e)
 {
     struct buf line;
+    cJSON *o = NULL;
     buf_init(&line, 8 * (size_t)EVENT_FRAME_MAX);
     if (journal_line_print(e, &line) == 0) {
         line.data[line.len - 1] = '\0';
-        cJSON *o = cJSON_CreateObject();
+        o = cJSON_CreateObject();
         cJSON_AddStringToObject(o, "what", "event");
         cJSON_AddStringToObject(o, "line", line.data);
-        tool_print(o);
     }
     buf_free(&line);
+    return o;
 }
 
 static bool has_prefix(const struct hash_id *key, const char *prefix)
@@ -135,8 +144,9 @@ static int first_event(const struct words *w, const struct buf *text, const char
         at += end ? line + 1 : line;
         len -= end ? line + 1 : line;
     }
-    if (rc == 0 && event_unpack(&in, packed.data, packed.len, &e) == 0)
-        print_event(&e);
+    cJSON *line = rc == 0 && event_unpack(&in, packed.data, packed.len, &e) == 0 ? event_line(&e) : NULL;
+    if (line)
+        tool_print(line);
     msg_in_free(&in);
     buf_free(&packed);
     return rc;
@@ -166,25 +176,49 @@ static char *lower_case(const char *text)
     return out;
 }
 
-/* The first, if an event came several times. */
+/* The first whose key begins so; another key that does makes it TOOL_FAILED. */
+static int find_event(struct journal_reader *r, const char *id, cJSON **line)
+{
+    struct event e;
+    struct hash_id key;
+    int64_t at_ms;
+    while (journal_reader_next(r, &e, &at_ms)) {
+        if (!has_prefix(&e.key, id))
+            continue;
+        if (!*line) {
+            key = e.key;
+            *line = event_line(&e);
+        } else if (memcmp(&key, &e.key, sizeof key) != 0) {
+            return tool_fail("several events of the journal begin with \"%s\": give more digits", id);
+        }
+    }
+    return *line ? TOOL_FINE : TOOL_NOTHING;
+}
+
+/* A journal that is not there, or has no files yet, holds no event. */
+static int no_journal(const struct words *w, const char *dir, const char *why)
+{
+    bool off = strcmp(journal_mode(w->slice), "off") == 0;
+    if (access(dir, R_OK | X_OK) == 0)
+        return TOOL_NOTHING;
+    bool there = errno != ENOENT;
+    tool_fail("the journal %s%s", why, off ? "; the configuration says journal = off" : "");
+    return there ? TOOL_FAILED : TOOL_NOTHING;
+}
+
 static int event_of_journal(const struct words *w)
 {
     char why[512];
-    struct event e;
-    int64_t at_ms;
-    bool found = false;
-    char *dir = journal_directory(w->slice);
+    char *dir = journal_directory(w->slice), *id = lower_case(w->id);
     struct journal_reader *r = journal_reader_new(bridge_of(w), INT64_MIN, INT64_MAX);
-    int code = TOOL_NOTHING;
-    char *id = lower_case(w->id);
+    cJSON *line = NULL;
     journal_reader_look_for(r, id);
-    if (journal_reader_add(r, dir, why, sizeof why) == 0)
-        while (!found && journal_reader_next(r, &e, &at_ms))
-            found = has_prefix(&e.key, w->id);
-    if (found) {
-        print_event(&e);
-        code = TOOL_FINE;
-    }
+    int code =
+        journal_reader_add(r, dir, why, sizeof why) ? no_journal(w, dir, why) : find_event(r, id, &line);
+    if (code == TOOL_FINE)
+        tool_print(line);
+    else
+        cJSON_Delete(line);
     journal_reader_free(&r);
     free(id);
     free(dir);
@@ -206,6 +240,7 @@ int tool_event(int argc, char **argv)
 struct explaining {
     cJSON *explanation;
     struct engine *engine;
+    struct tool_recalled recalled;
     struct tool_shown shown;
 };
 
@@ -230,6 +265,7 @@ static int explain_with(struct explaining *x, const struct event *e)
     }
     tool_add_time(x->explanation, "at", at_ms);
     cJSON_AddStringToObject(x->explanation, "state", "empty");
+    tool_add_recalled(x->explanation, &x->recalled, x->engine, at_ms, at_ms);
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "what", "explanation");
     cJSON_AddItemToObject(o, "explanation", x->explanation);
@@ -248,6 +284,8 @@ static int explain_event_of(const struct words *w, const struct buf *text)
     buf_init(&packed, 0);
     msg_in_init(&in);
     x.engine = engine_new(w->slice, on_outcome, &x, &faults);
+    if (x.engine)
+        tool_recall(w->store ? handover_find(&w->all, w->store) : NULL, x.engine, &x.recalled);
     int code;
     if (!x.engine)
         code = tool_faults(&faults);
@@ -278,7 +316,7 @@ int tool_explain(int argc, char **argv)
 
 /* ---- job ---- */
 
-static void print_job(const struct store_job *j, const struct words *w)
+static cJSON *job_line(const struct store_job *j, bool good, const struct words *w)
 {
     char hex[2 * HASH_ID_BYTES + 1];
     const struct tool_shown shown = {.numbers = w->numbers != NULL, .texts = true};
@@ -287,10 +325,12 @@ static void print_job(const struct store_job *j, const struct words *w)
     cJSON *o = cJSON_AddObjectToObject(line, "job");
     str_hex(j->id.bytes, sizeof j->id.bytes, hex);
     cJSON_AddStringToObject(o, "id", hex);
-    cJSON_AddStringToObject(o, "state", job_state_names[j->state]);
+    cJSON_AddStringToObject(o, "state", job_state_names[good ? j->state : JOB_DAMAGED]);
     cJSON_AddStringToObject(o, "rule", j->rule);
     tool_add_number(o, "to", j->number, shown);
     cJSON_AddStringToObject(o, "provider", j->provider);
+    if (j->from)
+        cJSON_AddStringToObject(o, "from", j->from);
     cJSON_AddNumberToObject(o, "attempt", j->attempt);
     if (j->reason)
         cJSON_AddStringToObject(o, "reason", j->reason);
@@ -299,79 +339,54 @@ static void print_job(const struct store_job *j, const struct words *w)
     str_hex(j->event.bytes, sizeof j->event.bytes, hex);
     cJSON_AddStringToObject(o, "event", hex);
     tool_add_time(o, "created", j->created_ms);
+    if (j->due_ms > 0 && (j->state == JOB_QUEUED || j->state == JOB_HELD))
+        tool_add_time(o, "due", j->due_ms);
     if (j->finished_ms > 0)
         tool_add_time(o, "finished", j->finished_ms);
+    if (j->expires_ms > 0)
+        tool_add_time(o, "expires", j->expires_ms);
+    if (j->provider_id)
+        cJSON_AddStringToObject(o, "provider_id", j->provider_id);
     if (j->parts >= 0)
         cJSON_AddNumberToObject(o, "parts", j->parts);
     if (j->price_micro >= 0)
         cJSON_AddNumberToObject(o, "price", tool_money(j->price_micro));
     cJSON_AddStringToObject(o, "text", j->text);
-    tool_print(line);
+    return line;
 }
 
-/* A path as SQLite's URIs want it. */
-static char *uri_of(const char *path, const char *options)
+/* The line of the job, until it is known that it is the only one. */
+struct finding {
+    const struct words *words;
+    cJSON *line;
+};
+
+static void take_job(void *arg, const struct store_job *job, bool good)
 {
-    struct buf out;
-    buf_init(&out, 0);
-    buf_adds(&out, "file:");
-    for (; *path; path++) {
-        if (strchr("%?#", *path))
-            buf_addf(&out, "%%%02x", (unsigned char)*path);
-        else
-            buf_addc(&out, *path);
-    }
-    buf_addf(&out, "?%s", options);
-    char *uri = xstrdup(buf_cstr(&out));
-    buf_free(&out);
-    return uri;
+    struct finding *f = arg;
+    if (!f->line)
+        f->line = job_line(job, good, f->words);
 }
 
-/* Nothing is written beside the store: without a log the file is read as it is. */
-static sqlite3 *open_read_only(const char *path)
+/* No store yet is no job. */
+static int find_job(const struct words *w)
 {
-    struct stat st;
-    sqlite3 *sql = NULL;
-    char *wal = xasprintf("%s-wal", path);
-    bool has_log = stat(wal, &st) == 0 && st.st_size > 0;
-    char *uri = uri_of(path, has_log ? "mode=ro" : "mode=ro&immutable=1");
-    if (sqlite3_open_v2(uri, &sql, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL) != SQLITE_OK) {
-        sqlite3_close(sql);
-        sql = NULL;
+    char why[STORE_LOOK_WHY_SIZE];
+    struct finding f = {.words = w};
+    struct store_look *look;
+    enum store_look_status status = store_look_open(w->slice, &look, why);
+    if (status != STORE_LOOK_FINE)
+        return status == STORE_LOOK_NONE ? TOOL_NOTHING : tool_fail("%s", why);
+    int found = store_look_jobs(look, w->id, JOBS_LOOKED_FOR, take_job, &f, why);
+    store_look_close(&look);
+    if (found == 1) {
+        tool_print(f.line);
+        return TOOL_FINE;
     }
-    free(uri);
-    free(wal);
-    return sql;
-}
-
-static int print_jobs(sqlite3 *sql, const struct words *w)
-{
-    sqlite3_stmt *st = NULL;
-    struct buf scratch;
-    int count = 0;
-    char *pattern = xasprintf("%s%%", w->id);
-    buf_init(&scratch, 0);
-    if (sqlite3_prepare_v2(sql,
-                           "SELECT " STORE_JOB_COLUMNS " FROM jobs WHERE hex(id) LIKE ?1 ORDER BY row DESC"
-                           " LIMIT ?2",
-                           -1, &st, NULL) != SQLITE_OK) {
-        free(pattern);
-        return tool_fail("the store cannot be read: %s", sqlite3_errmsg(sql));
-    }
-    sqlite3_bind_text(st, 1, pattern, -1, SQLITE_STATIC);
-    sqlite3_bind_int(st, 2, JOBS_SHOWN);
-    while (sqlite3_step(st) == SQLITE_ROW) {
-        struct store_job job = {0};
-        struct store_standing standing;
-        if (store_row_job(&scratch, st, &job, &standing))
-            print_job(&job, w);
-        count++;
-        store_job_free(&job);
-    }
-    sqlite3_finalize(st);
-    buf_free(&scratch);
-    free(pattern);
-    return count ? TOOL_FINE : TOOL_NOTHING;
+    cJSON_Delete(f.line);
+    if (found > 1)
+        return tool_fail("several jobs begin with \"%s\": give more digits", w->id);
+    return found < 0 ? tool_fail("%s", why) : TOOL_NOTHING;
 }
 
 int tool_job(int argc, char **argv)
@@ -380,14 +395,8 @@ int tool_job(int argc, char **argv)
     int code = read_words(argc, argv, &w);
     if (code == TOOL_FINE && !w.id)
         code = tool_fail("which job?");
-    if (code == TOOL_FINE) {
-        const struct slice_block *b = slice_find(w.slice, "dispatcher", NULL);
-        const char *store = b ? slice_text(b, "store", NULL) : NULL;
-        const char *path = store && strncmp(store, "sqlite:", 7) == 0 ? store + 7 : "";
-        sqlite3 *sql = open_read_only(path);
-        code = sql ? print_jobs(sql, &w) : TOOL_NOTHING;
-        sqlite3_close(sql);
-    }
+    if (code == TOOL_FINE)
+        code = find_job(&w);
     free_words(&w);
     return tool_end(code);
 }

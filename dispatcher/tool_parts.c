@@ -148,7 +148,7 @@ cJSON *tool_outcome(const struct engine_outcome *o, struct tool_shown shown)
     if (j->price_micro >= 0)
         cJSON_AddNumberToObject(out, "price", tool_money(j->price_micro));
     if (o->why != WHY_NOTHING)
-        cJSON_AddStringToObject(out, "why", store_why_names[o->why]);
+        cJSON_AddStringToObject(out, "why", o->no_members ? "members not known" : store_why_names[o->why]);
     if (o->words && o->words[0])
         cJSON_AddStringToObject(out, "words", o->words);
     if (o->event) {

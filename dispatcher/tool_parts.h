@@ -8,6 +8,7 @@
 #include <cjson/cJSON.h>
 
 #include "dispatcher/engine.h"
+#include "dispatcher/store_look.h"
 #include "proto/handover.h"
 
 enum { TOOL_FINE, TOOL_FAILED, TOOL_USAGE, TOOL_NOTHING };
@@ -49,6 +50,18 @@ void tool_add_number(cJSON *o, const char *name, const char *number, struct tool
 /* {"what":"sent","time":…,"rule":…,"to":…,"form":…,"parts":…,"price":…,…} */
 cJSON *tool_outcome(const struct engine_outcome *o, struct tool_shown shown);
 double tool_money(int64_t micro);
+/* ---- silences and opt-outs of a store ---- */
+struct tool_recalled {
+    bool wanted, used;
+    char why[STORE_LOOK_WHY_SIZE]; /* not used though wanted: why not */
+    size_t unusable;               /* facts */
+};
+/* Gives E those of the store that SLICE names; SLICE NULL: they are not wanted. */
+void tool_recall(const struct slice *slice, struct engine *e, struct tool_recalled *out);
+/* "store": {"wanted","used","why"|"silences","opt_outs","unusable","known_since"}: how many were in force at
+ * some time from FROM_MS to TO_MS; known_since if silences of that time may have been forgotten. */
+void tool_add_recalled(cJSON *o, const struct tool_recalled *r, struct engine *e, int64_t from_ms,
+                       int64_t to_ms);
 /* "PLN" */
 const char *tool_currency(const struct slice *slice);
 

@@ -1,15 +1,19 @@
 /*
  * `tool replay`: what events of the past would have led to under a configuration, and under another.
  *
- *     tool replay --slices FD --rules NAME [--against NAME] [--journal NAME] [--since-ms N] [--until-ms N]
- *                 [--bridge NAME] [--numbers 1] [--texts 1] [--suppressed 1] [--progress 1] [FILE …]
+ *     tool replay --slices FD --rules NAME [--against NAME] [--journal NAME] [--store NAME] [--since-ms N]
+ *                 [--until-ms N] [--bridge NAME] [--numbers 1] [--texts 1] [--suppressed 1] [--progress 1]
+ * [FILE …]
  *
- * Lines: {"what":"progress"}, {"what":"sent"}, {"what":"merged"}, {"what":"suppressed"}, with --against
+ * The configuration of --journal says where the journal is, that of --store whose silences and opt-outs
+ * count. Lines: {"what":"progress"}, {"what":"sent"}, {"what":"merged"}, {"what":"suppressed"}, with
+ * --against
  * {"what":"added"}, {"what":"vanished"} and {"what":"changed"} instead; at the end {"what":"summary"}.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/alloc.h"
 #include "core/clock.h"
@@ -22,7 +26,7 @@
 enum { PROGRESS_EVERY_MS = 100, PROGRESS_EVERY_EVENTS = 256 };
 
 struct words {
-    const char *slices, *rules, *against, *journal, *since, *until, *bridge;
+    const char *slices, *rules, *against, *journal, *store, *since, *until, *bridge;
     const char *numbers, *texts, *suppressed, *progress;
 };
 
@@ -30,10 +34,13 @@ struct replaying {
     const struct slice *slice, *other; /* OTHER: what it is compared with; NULL: nothing */
     struct engine *engine, *other_engine;
     struct replay_side side, other_side;
+    struct tool_recalled recalled;
+    uint64_t strange;     /* events of bridges that the configuration does not have */
+    char *strange_bridge; /* the first of them */
     struct journal_reader *reader;
     struct tool_shown shown;
     bool suppressed, progress;
-    int64_t first_ms, last_ms;
+    int64_t since_ms, first_ms, last_ms;
     uint64_t told_ms;
     struct replay_diff diff;
 };
@@ -79,8 +86,20 @@ static void tell_progress(struct replaying *r, bool end)
     fflush(stdout);
 }
 
+static void note_bridge(struct replaying *r, const struct event *e)
+{
+    char name[128];
+    snprintf(name, sizeof name, "%.*s", (int)e->bridge.len, e->bridge.data ? e->bridge.data : "");
+    if (slice_find(r->slice, "bridge", name))
+        return;
+    r->strange++;
+    if (!r->strange_bridge)
+        r->strange_bridge = xstrdup(name);
+}
+
 static int feed(struct replaying *r, const struct event *e, int64_t at_ms)
 {
+    note_bridge(r, e);
     if (r->first_ms < 0)
         r->first_ms = at_ms;
     r->last_ms = at_ms;
@@ -121,7 +140,8 @@ static int run(struct replaying *r)
 
 /* ---- summary ---- */
 
-static void add_reader(cJSON *o, const struct journal_counts *c)
+/* SINCE_MS: from when on events were asked for. */
+static void add_reader(cJSON *o, const struct journal_counts *c, int64_t since_ms)
 {
     cJSON *read = cJSON_AddObjectToObject(o, "read");
     cJSON_AddNumberToObject(read, "events", (double)c->events);
@@ -130,6 +150,8 @@ static void add_reader(cJSON *o, const struct journal_counts *c)
     cJSON_AddNumberToObject(read, "damaged", (double)c->damaged);
     cJSON_AddNumberToObject(read, "torn", (double)c->torn);
     cJSON_AddNumberToObject(read, "out_of_order", (double)c->out_of_order);
+    if (c->begins_ms > since_ms && since_ms > INT64_MIN)
+        tool_add_time(read, "begins", c->begins_ms);
     if (c->first_damage[0])
         cJSON_AddStringToObject(read, "first_damage", c->first_damage);
     cJSON *held = cJSON_AddArrayToObject(read, "journal");
@@ -153,11 +175,16 @@ static void summarise(struct replaying *r)
 {
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "what", "summary");
-    add_reader(o, journal_reader_counts(r->reader));
+    add_reader(o, journal_reader_counts(r->reader), r->since_ms);
+    cJSON_AddNumberToObject(o, "other_bridges", (double)r->strange);
+    if (r->strange_bridge)
+        cJSON_AddStringToObject(o, "other_bridge", r->strange_bridge);
     if (r->first_ms >= 0) {
         tool_add_time(o, "from", r->first_ms);
         tool_add_time(o, "to", r->last_ms);
     }
+    if (r->first_ms >= 0)
+        tool_add_recalled(o, &r->recalled, r->engine, r->first_ms, engine_now_ms(r->engine));
     cJSON_AddStringToObject(o, "currency", tool_currency(r->slice));
     add_engine(o, r->engine);
     cJSON_AddItemToObject(o, "rules", replay_rules(engine_rules(r->engine), &r->side));
@@ -174,13 +201,18 @@ static void summarise(struct replaying *r)
 
 /* ---- setting up ---- */
 
-static int open_engines(struct replaying *r)
+static int open_engines(struct replaying *r, const struct slice *store)
 {
     struct faults faults = {0};
     r->engine = engine_new(r->slice, on_outcome, r, &faults);
     if (r->engine && r->other)
         r->other_engine = engine_new(r->other, on_other, r, &faults);
-    return faults.count ? tool_faults(&faults) : TOOL_FINE;
+    if (faults.count)
+        return tool_faults(&faults);
+    tool_recall(store, r->engine, &r->recalled);
+    if (r->other)
+        tool_recall(store, r->other_engine, &r->recalled);
+    return TOOL_FINE;
 }
 
 /* Captured notifications do not say which bridge they came from. */
@@ -196,12 +228,13 @@ static int open_reader(struct replaying *r, const struct words *w, const struct 
     char why[512];
     if (w->bridge && !slice_find(r->slice, "bridge", w->bridge))
         return tool_fail("the configuration has no bridge \"%s\"", w->bridge);
-    r->reader = journal_reader_new(bridge_of(w, r->slice), tool_number(w->since, INT64_MIN),
-                                   tool_number(w->until, INT64_MAX));
+    r->since_ms = tool_number(w->since, INT64_MIN);
+    r->reader = journal_reader_new(bridge_of(w, r->slice), r->since_ms, tool_number(w->until, INT64_MAX));
     int rc = 0;
     if (journal) {
         char *dir = journal_directory(journal);
-        rc = journal_reader_add(r->reader, dir, why, sizeof why);
+        /* One that has no files yet holds no events. */
+        rc = journal_reader_add(r->reader, dir, why, sizeof why) && access(dir, R_OK | X_OK) != 0 ? -1 : 0;
         free(dir);
         if (rc)
             return tool_fail(
@@ -237,9 +270,10 @@ static int with_slices(const struct words *w, const struct handovers *slices, ch
         .first_ms = -1,
     };
     const struct slice *journal = w->journal ? handover_find(slices, w->journal) : NULL;
-    if (!r.slice || (w->against && !r.other) || (w->journal && !journal))
+    const struct slice *store = w->store ? handover_find(slices, w->store) : NULL;
+    if (!r.slice || (w->against && !r.other) || (w->journal && !journal) || (w->store && !store))
         return tool_fail("a configuration that was named was not handed over");
-    int code = open_engines(&r);
+    int code = open_engines(&r, store);
     if (code == TOOL_FINE)
         code = open_reader(&r, w, journal, files, count);
     if (code == TOOL_FINE)
@@ -247,6 +281,7 @@ static int with_slices(const struct words *w, const struct handovers *slices, ch
     engine_free(&r.engine);
     engine_free(&r.other_engine);
     journal_reader_free(&r.reader);
+    free(r.strange_bridge);
     replay_side_free(&r.side);
     replay_side_free(&r.other_side);
     replay_diff_free(&r.diff);
@@ -257,10 +292,19 @@ int tool_replay(int argc, char **argv)
 {
     struct words w = {0};
     const struct tool_option options[] = {
-        {"--slices", &w.slices},     {"--rules", &w.rules},           {"--against", &w.against},
-        {"--journal", &w.journal},   {"--since-ms", &w.since},        {"--until-ms", &w.until},
-        {"--bridge", &w.bridge},     {"--numbers", &w.numbers},       {"--texts", &w.texts},
-        {"--progress", &w.progress}, {"--suppressed", &w.suppressed}, {NULL, NULL},
+        {"--slices", &w.slices},
+        {"--rules", &w.rules},
+        {"--against", &w.against},
+        {"--journal", &w.journal},
+        {"--store", &w.store},
+        {"--since-ms", &w.since},
+        {"--until-ms", &w.until},
+        {"--bridge", &w.bridge},
+        {"--numbers", &w.numbers},
+        {"--texts", &w.texts},
+        {"--progress", &w.progress},
+        {"--suppressed", &w.suppressed},
+        {NULL, NULL},
     };
     struct handovers slices = {0};
     char **files;

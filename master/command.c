@@ -57,16 +57,21 @@ static const char explain_details[] = "FILE (\"-\": standard input) holds one no
                                       "first six digits are enough. The running "
                                       "dispatcher\ndecides on its real state and keeps nothing of it; "
                                       "without one the decision is made with empty "
-                                      "counters.\n";
+                                      "counters, and\nwith the silences and opt-outs that the store has of "
+                                      "that time. Exit code 3: there is no such "
+                                      "job or event.\n";
 
 static const char test_details[] =
     "A file holds one test or a list of tests as JSON (docs/testing-rules.md); of a directory all *.json are "
-    "taken. Time\nis the test's own, and nothing is sent. Exit code 1: a test failed; 3: there was none.\n";
+    "taken. Time\nis the test's own, and nothing is sent. What cannot be used fails, and the rest goes on. "
+    "Exit "
+    "code 1: a test\nfailed; 3: there was none.\n";
 
 static const char replay_details[] =
     "A file holds lines of a journal, or notifications as a Bridge sends them; a directory is a journal. The "
     "clock\nruns from event to event, so throttles, digests, quiet hours and budgets behave as they would "
-    "have.\nExit code 3: nothing matched.\n";
+    "have.\nSilences and opt-outs of the running configuration's store count for the times at which they "
+    "held.\nExit code 3: nothing matched.\n";
 
 /* The words of `eval` are read by the dispatcher's executable. */
 static const struct option_row eval_options[] = {

@@ -1,10 +1,12 @@
 /* `bridgebell explain`: the whole decision on one event. */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/alloc.h"
+#include "core/clock.h"
 #include "core/str.h"
 #include "master/client.h"
 #include "master/commands.h"
@@ -12,13 +14,20 @@
 #include "master/json.h"
 #include "master/tools.h"
 
-enum { ID_MIN = 6, ID_MAX = 32, LIVE_EVENT_MAX = 60 * 1024 };
+enum {
+    ID_MIN = 6,
+    ID_MAX = 32,
+    LIVE_EVENT_MAX = 60 * 1024,
+    MEMBERS_EVERY_MS = 50,
+    MEMBERS_LIMIT_MS = 3000,
+};
 
 const struct option_row explain_options[] = {
     OPTIONS_CLIENT,
     {"numbers", 'n', NULL, "show whole numbers"},
     {"bridge", 'b', "NAME", "bridge of a notification (default: the first)"},
     {"offline", 'o', NULL, "do not ask the running dispatcher: decide with empty counters"},
+    {"without-silences", 'w', NULL, "offline: leave out the silences and opt-outs of the store"},
     {"json", 'j', NULL, "one JSON object"},
     {0},
 };
@@ -51,7 +60,7 @@ static cJSON *ask(const struct inquiry *q, cJSON *request)
     return answer;
 }
 
-static int explain_live(struct inquiry *q)
+static int explain_once(struct inquiry *q, bool look_up)
 {
     const char *bridge = options_get(q->arguments, "bridge");
     cJSON *request = client_request("explain");
@@ -59,12 +68,30 @@ static int explain_live(struct inquiry *q)
     if (bridge)
         cJSON_AddStringToObject(request, "bridge", bridge);
     cJSON_AddBoolToObject(request, "numbers", options_has(q->arguments, "numbers"));
+    cJSON_AddBoolToObject(request, "look_up", look_up);
     cJSON *answer = ask(q, request);
     bool good = answer && client_is_good(answer);
-    if (good)
+    if (good) {
+        cJSON_Delete(q->explanation);
         q->explanation = cJSON_DetachItemFromObject(answer, "explanation");
+    }
     cJSON_Delete(answer);
     return good ? COMMAND_FINE : COMMAND_FAILED;
+}
+
+/* Members that are looked up now are known a moment later; a listener that has just started is to be asked
+ * again. */
+static int explain_live(struct inquiry *q)
+{
+    int code = explain_once(q, true);
+    bool asked = json_flag(q->explanation, "looked_up");
+    uint64_t end_ms = clock_mono_ms() + MEMBERS_LIMIT_MS;
+    while (code == COMMAND_FINE && json_flag(q->explanation, "waits") && clock_mono_ms() < end_ms) {
+        poll(NULL, 0, MEMBERS_EVERY_MS);
+        code = explain_once(q, !asked);
+        asked = asked || json_flag(q->explanation, "looked_up");
+    }
+    return code;
 }
 
 static void mask_number(cJSON *job)
@@ -82,12 +109,14 @@ static int find_job_live(struct inquiry *q, const char *id)
     cJSON *request = client_request("queue-show");
     cJSON_AddStringToObject(request, "id", id);
     cJSON *answer = ask(q, request);
-    if (answer && cJSON_IsTrue(json_member(answer, "ok")))
+    bool none = strcmp(json_text(answer, "error"), "no such job") == 0;
+    bool good = answer && (none || client_is_good(answer));
+    if (good && !none)
         q->job = cJSON_DetachItemFromObject(answer, "job");
     if (q->job && !options_has(q->arguments, "numbers"))
         mask_number(q->job);
     cJSON_Delete(answer);
-    return answer ? COMMAND_FINE : COMMAND_FAILED;
+    return good ? COMMAND_FINE : COMMAND_FAILED;
 }
 
 /* ---- tools ---- */
@@ -110,6 +139,8 @@ static int run_tool(struct inquiry *q, const char *tool, const char *id, const c
     tool_option(&words, "--rules", command_config(q->arguments));
     tool_option(&words, "--bridge", options_get(q->arguments, "bridge"));
     tool_option(&words, "--id", id);
+    if (!options_has(q->arguments, "without-silences"))
+        tool_option(&words, "--store", command_config(q->arguments));
     tool_option(&words, "--numbers", options_has(q->arguments, "numbers") ? "1" : NULL);
     if (file) {
         tool_word(&words, "--");
@@ -129,17 +160,20 @@ static bool is_id(const char *word)
     return len >= ID_MIN && len <= ID_MAX && strspn(word, "0123456789abcdefABCDEF") == len;
 }
 
-/* A job's id, or an event's key. */
+/* A job's id, or an event's key. The journal may know it where the store cannot be read. */
 static int find_by_id(struct inquiry *q, const char *id)
 {
-    int code = q->live ? find_job_live(q, id) : run_tool(q, "job", id, NULL);
-    if (code != COMMAND_FINE && code != TOOLS_NOTHING)
+    int job = q->live ? find_job_live(q, id) : run_tool(q, "job", id, NULL);
+    if (job == COMMAND_FAILED && q->live)
+        return job;
+    int code = run_tool(q, "event", q->job ? json_text(q->job, "event") : id, NULL);
+    if (code != TOOLS_NOTHING)
         return code;
-    code = run_tool(q, "event", q->job ? json_text(q->job, "event") : id, NULL);
-    if (code == TOOLS_NOTHING && q->job)
+    if (q->job)
         return COMMAND_FINE;
-    if (code == TOOLS_NOTHING)
-        command_fail("neither a job nor an event of the journal begins with \"%s\"", id);
+    if (job == COMMAND_FAILED)
+        return command_fail("no event of the journal begins with \"%s\"", id);
+    command_fail("neither a job nor an event of the journal begins with \"%s\"", id);
     return code;
 }
 

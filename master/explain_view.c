@@ -6,6 +6,7 @@
 #include "core/alloc.h"
 #include "core/str.h"
 #include "master/json.h"
+#include "master/recalled.h"
 #include "master/table.h"
 #include "master/text.h"
 
@@ -32,6 +33,19 @@ static void blanks(const struct page *p, size_t count)
 
 /* ---- members, one a line ---- */
 
+/* Numbers are counts, but for prices. */
+static const char *value_of(const char *name, const cJSON *v, char *out, size_t size)
+{
+    if (cJSON_IsString(v))
+        return v->valuestring;
+    if (!cJSON_IsNumber(v))
+        return cJSON_IsTrue(v) ? "yes" : "no";
+    if (strcmp(name, "price") != 0)
+        return text_number(v->valuedouble, out, size);
+    snprintf(out, size, "%.2f", v->valuedouble);
+    return out;
+}
+
 static void print_members(const struct page *p, const cJSON *o, const char *const *names)
 {
     for (; *names; names++) {
@@ -40,19 +54,16 @@ static void print_members(const struct page *p, const cJSON *o, const char *cons
         if (!v || (cJSON_IsString(v) && !v->valuestring[0]))
             continue;
         fprintf(p->out, "  %-10s ", *names);
-        print(p, TEXT_PLAIN,
-              cJSON_IsString(v)   ? v->valuestring
-              : cJSON_IsNumber(v) ? text_number(v->valuedouble, number, sizeof number)
-              : cJSON_IsTrue(v)   ? "yes"
-                                  : "no");
+        print(p, TEXT_PLAIN, value_of(*names, v, number, sizeof number));
         fputc('\n', p->out);
     }
 }
 
 static void print_job_row(const struct page *p, const cJSON *job)
 {
-    static const char *const names[] = {"id",      "state",    "rule",  "to",    "attempt", "reason", "code",
-                                        "created", "finished", "event", "parts", "text",    NULL};
+    static const char *const names[] = {"id",      "state",  "rule",  "to",      "provider", "from",
+                                        "attempt", "reason", "code",  "created", "due",      "finished",
+                                        "event",   "parts",  "price", "text",    NULL};
     print(p, TEXT_BOLD, "JOB");
     fputc('\n', p->out);
     print_members(p, job, names);
@@ -147,8 +158,9 @@ static void print_message(const struct page *p, const cJSON *job)
     double parts = json_number(job, "parts");
     if (parts > 0) {
         blanks(p, 4 * INDENT);
-        fprintf(p->out, "%.0f part%s, %s, %.0f units", parts, parts > 1 ? "s" : "",
-                json_text(job, "encoding"), json_number(job, "units"));
+        fprintf(p->out, "%.0f part%s, %s, %.0f unit%s", parts, parts > 1 ? "s" : "",
+                json_text(job, "encoding"), json_number(job, "units"),
+                json_number(job, "units") == 1 ? "" : "s");
         if (json_member(job, "price"))
             fprintf(p->out, ", %.2f %s", json_number(job, "price"), p->currency);
         fputc('\n', p->out);
@@ -163,6 +175,13 @@ static void print_message(const struct page *p, const cJSON *job)
 static void print_job(const struct page *p, const cJSON *job)
 {
     const char *outcome = json_text(job, "outcome");
+    if (strcmp(outcome, "waits for its members") == 0) {
+        blanks(p, 2 * INDENT);
+        fputs("-> the members of its container  ", p->out);
+        print(p, TEXT_YELLOW, "are not known: the Bridge has not told them yet");
+        fputc('\n', p->out);
+        return;
+    }
     enum text_colour colour = strcmp(outcome, "sent") == 0 ? TEXT_GREEN : TEXT_YELLOW;
     blanks(p, 2 * INDENT);
     fprintf(p->out, "-> %s  ",
@@ -224,20 +243,32 @@ static void print_rule(const struct page *p, const cJSON *rule)
     print_failures(p, rule);
 }
 
+/* On what state. */
+static void print_state(const struct page *p, const cJSON *x)
+{
+    bool lacks;
+    if (strcmp(json_text(x, "state"), "live") == 0) {
+        fprintf(p->out, "  decided on the state of the running dispatcher, as at %s\n", json_text(x, "at"));
+        return;
+    }
+    char *words = recalled_words(json_member(x, "store"), &lacks);
+    fprintf(p->out, "  decided offline, with empty counters, as at %s\n  ", json_text(x, "at"));
+    print(p, lacks ? TEXT_YELLOW : TEXT_PLAIN, words);
+    fputc('\n', p->out);
+    free(words);
+}
+
 static void print_explanation(const struct page *p, const cJSON *x)
 {
     const cJSON *counts = json_member(x, "rules"), *rule;
     char skipped[48];
-    bool live = strcmp(json_text(x, "state"), "live") == 0;
     print_event(p, json_member(x, "event"));
     fputc('\n', p->out);
     print(p, TEXT_BOLD, "RULES");
     fprintf(p->out, "  %.0f tried, %s skipped by the index, %.0f disabled\n", json_number(counts, "tried"),
             text_number(json_number(counts, "skipped"), skipped, sizeof skipped),
             json_number(counts, "disabled"));
-    fprintf(p->out, "  decided %s, as at %s\n",
-            live ? "on the state of the running dispatcher" : "offline, with empty counters and no silences",
-            json_text(x, "at"));
+    print_state(p, x);
     cJSON_ArrayForEach(rule, json_member(x, "tried")) print_rule(p, rule);
 }
 

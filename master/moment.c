@@ -50,7 +50,8 @@ static int finish(struct tm *tm, const char *rest, int64_t *ms)
     return 0;
 }
 
-static int next_time(const char *text, int64_t now_ms, int64_t *ms)
+/* The next, or the last, such time of day; days are not all of one length. */
+static int time_of_day(const char *text, int64_t now_ms, bool last, int64_t *ms)
 {
     time_t now = (time_t)(now_ms / 1000);
     struct tm tm;
@@ -59,19 +60,20 @@ static int next_time(const char *text, int64_t now_ms, int64_t *ms)
     const char *rest = read_clock(text, &tm);
     if (!rest || *rest)
         return -1;
-    struct tm tomorrow = tm;
-    tomorrow.tm_mday++;
+    struct tm other = tm;
+    other.tm_mday += last ? -1 : 1;
     if (finish(&tm, "", ms))
         return -1;
-    return *ms > now_ms ? 0 : finish(&tomorrow, "", ms);
+    bool is_to_come = *ms > now_ms;
+    return is_to_come != last ? 0 : finish(&other, "", ms);
 }
 
-int moment_parse(const char *text, int64_t now_ms, int64_t *ms)
+static int parse(const char *text, int64_t now_ms, bool last, int64_t *ms)
 {
     struct tm tm = {0};
     const char *rest = strptime(text, "%Y-%m-%d", &tm);
     if (!rest)
-        return next_time(text, now_ms, ms);
+        return time_of_day(text, now_ms, last, ms);
     int day = tm.tm_mday, month = tm.tm_mon;
     if (*rest == ' ' || *rest == 'T' || *rest == 't')
         rest = read_clock(rest + 1, &tm);
@@ -82,6 +84,16 @@ int moment_parse(const char *text, int64_t now_ms, int64_t *ms)
     if (!rest || (timegm(&same), same.tm_mday != day || same.tm_mon != month))
         return -1;
     return finish(&tm, rest, ms);
+}
+
+int moment_parse(const char *text, int64_t now_ms, int64_t *ms)
+{
+    return parse(text, now_ms, false, ms);
+}
+
+int moment_parse_last(const char *text, int64_t now_ms, int64_t *ms)
+{
+    return parse(text, now_ms, true, ms);
 }
 
 const char *moment_format(int64_t ms, char *out, size_t size)

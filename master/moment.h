@@ -11,6 +11,8 @@
  * moment), or "22:00": the next one after NOW_MS. 0 with the milliseconds since 1970, or -1 if it is anything
  * else. */
 int moment_parse(const char *text, int64_t now_ms, int64_t *ms);
+/* The same, but "22:00" is the last one up to NOW_MS. */
+int moment_parse_last(const char *text, int64_t now_ms, int64_t *ms);
 /* "2026-11-27 22:00", local time. */
 const char *moment_format(int64_t ms, char *out, size_t size);
 

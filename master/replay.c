@@ -20,6 +20,7 @@ const struct option_row replay_options[] = {
     {"summary", 'q', NULL, "only the sums"},
     {"texts", 't', NULL, "show the texts"},
     {"numbers", 'n', NULL, "show whole numbers"},
+    {"without-silences", 'w', NULL, "leave out the silences and opt-outs of the store"},
     {"bridge", 'b', "NAME", "bridge of captured notifications (default: the first)"},
     {"json", 'j', NULL, "one JSON object a line"},
     {"help", 'h', NULL, "show this text"},
@@ -32,21 +33,34 @@ struct plan {
     struct handovers slices;
     struct tool_words words;
     const char *running, *config; /* files; RUNNING is NULL if it is not needed */
+    const char *store;            /* the file that names the store; NULL: it is left out */
     char since[TIME_MAX], until[TIME_MAX];
 };
 
 /* ---- what is asked for ---- */
 
-static int read_when(const struct arguments *arguments, const char *name, char out[TIME_MAX])
+/* OTHERWISE if the option is not given. */
+static int read_when(const struct arguments *arguments, const char *name, int64_t otherwise, int64_t *ms)
 {
     const char *text = options_get(arguments, name);
-    int64_t ms;
-    out[0] = '\0';
-    if (!text)
+    *ms = otherwise;
+    if (!text || when_parse(text, clock_wall_ms(), ms) == 0)
         return COMMAND_FINE;
-    if (when_parse(text, clock_wall_ms(), &ms))
-        return command_misuse("--%s takes %s, not \"%.40s\"", name, when_expected, text);
-    snprintf(out, TIME_MAX, "%" PRId64, ms);
+    return command_misuse("--%s takes %s, not \"%.40s\"", name, when_expected, text);
+}
+
+static int read_times(const struct arguments *arguments, struct plan *plan)
+{
+    int64_t since_ms, until_ms;
+    int code = read_when(arguments, "since", INT64_MIN, &since_ms);
+    if (code == COMMAND_FINE)
+        code = read_when(arguments, "until", INT64_MAX, &until_ms);
+    if (code)
+        return code;
+    if (until_ms <= since_ms)
+        return command_misuse("--until is no later than --since");
+    snprintf(plan->since, TIME_MAX, "%" PRId64, since_ms);
+    snprintf(plan->until, TIME_MAX, "%" PRId64, until_ms);
     return COMMAND_FINE;
 }
 
@@ -57,8 +71,7 @@ static int check(const struct arguments *arguments, struct plan *plan)
         return command_misuse("\"replay\" needs files, or --since for the journal");
     if (diff && !options_has(arguments, "config"))
         return command_misuse("--diff needs --config NEW, to compare with what runs");
-    int code = read_when(arguments, "since", plan->since);
-    return code ? code : read_when(arguments, "until", plan->until);
+    return read_times(arguments, plan);
 }
 
 /* The running configuration is needed for its rules, or for where its journal is. */
@@ -75,6 +88,19 @@ static void choose_files(const struct arguments *arguments, struct plan *plan)
         plan->config = running;
 }
 
+/* What runs has the store. One that cannot be read is no reason not to try another on events of a file. */
+static int load(const struct arguments *arguments, struct plan *plan)
+{
+    const char *given = options_get(arguments, "running");
+    const char *running = given ? given : COMMAND_DEFAULT_CONFIG;
+    if ((plan->running && tools_load(&plan->slices, plan->running)) ||
+        tools_load(&plan->slices, plan->config))
+        return COMMAND_FAILED;
+    if (!options_has(arguments, "without-silences"))
+        plan->store = tools_load_if_good(&plan->slices, running) ? plan->config : running;
+    return COMMAND_FINE;
+}
+
 static void compose(const struct arguments *arguments, struct plan *plan)
 {
     static const char *const flags[] = {"numbers", "texts", "suppressed"};
@@ -85,8 +111,9 @@ static void compose(const struct arguments *arguments, struct plan *plan)
         tool_option(w, "--against", plan->running);
     if (!arguments->words_count)
         tool_option(w, "--journal", plan->running ? plan->running : plan->config);
-    tool_option(w, "--since-ms", plan->since[0] ? plan->since : NULL);
-    tool_option(w, "--until-ms", plan->until[0] ? plan->until : NULL);
+    tool_option(w, "--store", plan->store);
+    tool_option(w, "--since-ms", plan->since);
+    tool_option(w, "--until-ms", plan->until);
     tool_option(w, "--bridge", options_get(arguments, "bridge"));
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
         tool_option(w, options[i], options_has(arguments, flags[i]) ? "1" : NULL);
@@ -116,9 +143,8 @@ int replay_command(const struct arguments *arguments)
     if (code)
         return code;
     choose_files(arguments, &plan);
-    if ((plan.running && tools_load(&plan.slices, plan.running)) || tools_load(&plan.slices, plan.config))
-        code = COMMAND_FAILED;
-    else
+    code = load(arguments, &plan);
+    if (code == COMMAND_FINE)
         code = run(arguments, &plan);
     tool_words_free(&plan.words);
     handover_free(&plan.slices);

@@ -6,6 +6,7 @@
 #include "core/alloc.h"
 #include "master/json.h"
 #include "master/progress.h"
+#include "master/recalled.h"
 #include "master/table.h"
 #include "master/text.h"
 
@@ -69,7 +70,7 @@ static void print_cost(struct replay_view *v, const cJSON *m)
 static void print_text(struct replay_view *v, const char *label, const cJSON *m)
 {
     const char *text = json_text(m, "text");
-    if (!json_member(m, "text"))
+    if (!json_member(m, "text") || (!text[0] && !label[0]))
         return;
     fprintf(v->out, "%*s%s", INDENT + 2, "", label);
     print_clean(v, text);
@@ -92,7 +93,7 @@ static void print_message(struct replay_view *v, const cJSON *m, size_t kind)
         print_clean(v, json_text(m, "words"));
     }
     if (was) {
-        fputs("  (was:", v->out);
+        fputs("  (was", v->out);
         print_cost(v, was);
         fputc(')', v->out);
     }
@@ -217,7 +218,7 @@ static void print_head(struct replay_view *v, const cJSON *s)
     const cJSON *read = json_member(s, "read");
     fprintf(v->out, "%s events of %s file%s", text_number(json_number(read, "events"), events, sizeof events),
             text_number(json_number(read, "files"), files, sizeof files),
-            json_number(read, "files") > 1 ? "s" : "");
+            json_number(read, "files") == 1 ? "" : "s");
     if (json_text(s, "from")[0])
         fprintf(v->out, ", %s to %s", json_text(s, "from"), json_text(s, "to"));
     if (holds(read, "all"))
@@ -225,13 +226,34 @@ static void print_head(struct replay_view *v, const cJSON *s)
     fputc('\n', v->out);
 }
 
-static void note_count(struct replay_view *v, double count, const char *text, const char *more)
+static void note_store(struct replay_view *v, const cJSON *store)
+{
+    bool lacks;
+    if (!store)
+        return;
+    char *words = recalled_words(store, &lacks);
+    note(v, lacks ? TEXT_YELLOW : TEXT_PLAIN, words);
+    free(words);
+}
+
+/* ONE is said of one, MANY of several. */
+static void note_count(struct replay_view *v, double count, const char *one, const char *many,
+                       const char *more)
 {
     char line[512], number[48];
     if (count <= 0)
         return;
-    snprintf(line, sizeof line, "%s %s%s%s", text_number(count, number, sizeof number), text,
-             more[0] ? ": " : "", more);
+    snprintf(line, sizeof line, "%s %s%s%s", text_number(count, number, sizeof number),
+             count == 1 ? one : many, more[0] ? ": " : "", more);
+    note(v, TEXT_YELLOW, line);
+}
+
+static void note_begin(struct replay_view *v, const char *begins)
+{
+    char line[128];
+    if (!begins[0])
+        return;
+    snprintf(line, sizeof line, "the journal begins at %s: it does not hold what came before", begins);
     note(v, TEXT_YELLOW, line);
 }
 
@@ -241,8 +263,9 @@ static void print_failures(struct replay_view *v, const cJSON *rule, const char 
     char line[512], number[48];
     if (json_number(rule, count) <= 0)
         return;
-    snprintf(line, sizeof line, "rule \"%s\": %s (%s times), the last time: %s", json_text(rule, "rule"),
-             words, text_number(json_number(rule, count), number, sizeof number), json_text(rule, last));
+    snprintf(line, sizeof line, "rule \"%s\": %s (%s time%s), the last time: %s", json_text(rule, "rule"),
+             words, text_number(json_number(rule, count), number, sizeof number),
+             json_number(rule, count) == 1 ? "" : "s", json_text(rule, last));
     note(v, TEXT_YELLOW, line);
 }
 
@@ -264,15 +287,25 @@ static void print_notes(struct replay_view *v, const cJSON *s)
         note(v, TEXT_YELLOW,
              "the journal holds what the rules of its time could want (journal = wanted): new rules may want "
              "events that are not there");
-    note_count(v, json_number(read, "damaged"), "damaged lines were skipped, the first",
-               json_text(read, "first_damage"));
-    note_count(v, json_number(read, "torn"), "torn last lines were skipped", "");
-    note_count(v, json_number(read, "out_of_order"), "events stood behind later ones and count as of those",
+    note_begin(v, json_text(read, "begins"));
+    note_count(v, json_number(read, "damaged"), "damaged line was skipped",
+               "damaged lines were skipped, the first", json_text(read, "first_damage"));
+    note_count(v, json_number(read, "torn"), "torn last line was skipped", "torn last lines were skipped",
                "");
-    note_count(v, json_number(s, "known"), "events were the same as earlier ones and ring once", "");
+    note_count(v, json_number(read, "out_of_order"), "event stood behind a later one and counts as of that",
+               "events stood behind later ones and count as of those", "");
+    note_count(v, json_number(s, "known"), "event was the same as an earlier one and rings once",
+               "events were the same as earlier ones and ring once", "");
+    note_count(v, json_number(s, "other_bridges"),
+               "event is of a bridge that the configuration does not have",
+               "events are of bridges that the configuration does not have, the first",
+               json_text(s, "other_bridge"));
     note_count(
         v, json_number(s, "members_unknown"),
-        "messages were for members of containers that these events do not name: nobody can be asked here",
+        "time a rule rang the members of a container that these events do not tell; here no Bridge can be "
+        "asked, so their messages are missing from the sums",
+        "times a rule rang the members of a container that these events do not tell; here no Bridge can "
+        "be asked, so their messages are missing from the sums",
         "");
     print_rule_errors(v, s);
 }
@@ -283,6 +316,7 @@ static void print_summary(struct replay_view *v, const cJSON *s)
     if (v->lines)
         fputc('\n', v->out);
     print_head(v, s);
+    note_store(v, json_member(s, "store"));
     if (json_number(s, "matched") <= 0 && !json_member(s, "diff"))
         fputs("nothing matched\n", v->out);
     else if (json_member(s, "diff"))

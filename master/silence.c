@@ -19,7 +19,7 @@ const struct option_row silence_options[] = {
     {"until", 'u', "TIME", "add: until when: 18:00, \"2026-11-27 18:00\", 2026-11-27T18:00Z"},
     {"from", 0, "TIME", "add: from when (default: at once)"},
     {"comment", 'm', "TEXT", "add: why"},
-    {"all", 'a', NULL, "ls: those too that ended within a week"},
+    {"all", 'a', NULL, "ls: those too that have ended, for a year"},
     {"json", 'j', NULL, "the answer as it is, one JSON object"},
     {0},
 };

@@ -31,6 +31,8 @@ struct testing {
     char **files;
     size_t count;
     struct handovers slices;
+    char **unusable; /* configurations that have been tried */
+    size_t unusable_count;
     bool colour;
 };
 
@@ -47,12 +49,14 @@ static int compare(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int add_directory(struct testing *t, const char *path)
+static void add_directory(struct testing *t, const char *path)
 {
     DIR *d = opendir(path);
     size_t first = t->count, len = strlen(path);
-    if (!d)
-        return command_fail("%s cannot be read: %s", path, strerror(errno));
+    if (!d) {
+        add_file(t, xstrdup(path));
+        return;
+    }
     for (struct dirent *entry; (entry = readdir(d));) {
         const char *end = strrchr(entry->d_name, '.');
         if (end && strcmp(end, ".json") == 0 && entry->d_name[0] != '.')
@@ -61,23 +65,19 @@ static int add_directory(struct testing *t, const char *path)
     closedir(d);
     if (t->count > first)
         qsort(t->files + first, t->count - first, sizeof *t->files, compare);
-    return COMMAND_FINE;
 }
 
-static int find_files(struct testing *t)
+/* What cannot be read stays in the list: the tool counts it as failed and goes on. */
+static void find_files(struct testing *t)
 {
-    int code = COMMAND_FINE;
-    for (size_t i = 0; i < t->arguments->words_count && code == COMMAND_FINE; i++) {
+    for (size_t i = 0; i < t->arguments->words_count; i++) {
         const char *path = t->arguments->words[i];
         struct stat st;
-        if (stat(path, &st))
-            code = command_fail("%s cannot be read: %s", path, strerror(errno));
-        else if (S_ISDIR(st.st_mode))
-            code = add_directory(t, path);
+        if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+            add_directory(t, path);
         else
             add_file(t, xstrdup(path));
     }
-    return code;
 }
 
 /* ---- configurations ---- */
@@ -99,30 +99,42 @@ static cJSON *read_json(const char *path)
     return json;
 }
 
-static int load_config(struct testing *t, const char *file, const cJSON *test)
+static bool is_unusable(const struct testing *t, const char *path)
 {
-    const char *config = json_text(test, "config");
-    if (!config[0])
-        return tools_load(&t->slices, t->config);
-    char *path = handover_beside(file, config);
-    int rc = tools_load(&t->slices, path);
-    free(path);
-    return rc;
+    for (size_t i = 0; i < t->unusable_count; i++)
+        if (strcmp(t->unusable[i], path) == 0)
+            return true;
+    return false;
 }
 
-static int load_configs(struct testing *t)
+/* Its faults are told once; the tool then fails each test that needs it. */
+static void load_path(struct testing *t, const char *path)
 {
-    int rc = 0;
+    if (is_unusable(t, path) || tools_load(&t->slices, path) == 0)
+        return;
+    t->unusable = xreallocarray(t->unusable, t->unusable_count + 1, sizeof *t->unusable);
+    t->unusable[t->unusable_count++] = xstrdup(path);
+}
+
+static void load_config(struct testing *t, const char *file, const cJSON *test)
+{
+    const char *config = json_text(test, "config");
+    char *path = config[0] ? handover_beside(file, config) : xstrdup(t->config);
+    load_path(t, path);
+    free(path);
+}
+
+static void load_configs(struct testing *t)
+{
     for (size_t i = 0; i < t->count; i++) {
         cJSON *json = read_json(t->files[i]);
         const cJSON *test;
         if (cJSON_IsObject(json))
-            rc |= load_config(t, t->files[i], json);
+            load_config(t, t->files[i], json);
         else if (cJSON_IsArray(json))
-            cJSON_ArrayForEach(test, json) rc |= load_config(t, t->files[i], test);
+            cJSON_ArrayForEach(test, json) load_config(t, t->files[i], test);
         cJSON_Delete(json);
     }
-    return rc ? COMMAND_FAILED : COMMAND_FINE;
 }
 
 /* ---- what comes of it ---- */
@@ -206,14 +218,15 @@ int test_command(const struct arguments *arguments)
 {
     struct testing t = {.arguments = arguments, .config = command_config(arguments)};
     t.colour = text_wants_colour(stdout);
-    int code = find_files(&t);
-    if (code == COMMAND_FINE)
-        code = load_configs(&t);
-    if (code == COMMAND_FINE)
-        code = run(&t);
+    find_files(&t);
+    load_configs(&t);
+    int code = run(&t);
     for (size_t i = 0; i < t.count; i++)
         free(t.files[i]);
+    for (size_t i = 0; i < t.unusable_count; i++)
+        free(t.unusable[i]);
     free(t.files);
+    free(t.unusable);
     handover_free(&t.slices);
     return code;
 }

@@ -1,6 +1,7 @@
 #include "master/tools.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,26 +32,40 @@ static void clean_environment(const struct conf *conf)
     childenv_free(&before);
 }
 
-int tools_load(struct handovers *slices, const char *file)
+static int load(struct handovers *slices, const char *file, struct faults *faults)
 {
-    struct faults faults = {0};
     if (handover_find(slices, file))
         return 0;
     log_process("bridgebell");
     log_configure(LOG_LOGFMT, LOG_ERROR);
-    struct conf *conf = conf_load(file, &faults);
-    if (!conf) {
-        fflush(stdout);
-        print_faults(stderr, &faults);
-        command_fail("%zu fault%s in %s", faults.count, faults.count == 1 ? "" : "s", file);
-        faults_free(&faults);
+    struct conf *conf = conf_load(file, faults);
+    if (!conf)
         return -1;
-    }
     clean_environment(conf);
     handover_add(slices, file, conf_slice_dispatcher(conf));
     conf_free(&conf);
-    faults_free(&faults);
     return 0;
+}
+
+int tools_load(struct handovers *slices, const char *file)
+{
+    struct faults faults = {0};
+    int rc = load(slices, file, &faults);
+    if (rc) {
+        fflush(stdout);
+        print_faults(stderr, &faults);
+        command_fail("%zu fault%s in %s", faults.count, faults.count == 1 ? "" : "s", file);
+    }
+    faults_free(&faults);
+    return rc;
+}
+
+int tools_load_if_good(struct handovers *slices, const char *file)
+{
+    struct faults faults = {0};
+    int rc = load(slices, file, &faults);
+    faults_free(&faults);
+    return rc;
 }
 
 /* ---- words ---- */
@@ -147,6 +162,9 @@ static int wait_for(pid_t pid)
             return command_fail("the tool was lost: %s", strerror(errno));
     if (WIFEXITED(status))
         return WEXITSTATUS(status);
+    /* Whoever read the output has seen enough. */
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE)
+        return COMMAND_FAILED;
     return command_fail("the tool ended by %s", process_describe_end(status, text, sizeof text));
 }
 

@@ -17,6 +17,9 @@ enum { TOOLS_NOTHING = 3 }; /* exit code: nothing matched */
  * not read again. Secrets are not read. 0, or -1 after saying on stderr what is wrong. */
 int tools_load(struct handovers *slices, const char *file);
 
+/* The same, without a word if it cannot be read. */
+int tools_load_if_good(struct handovers *slices, const char *file);
+
 struct tool_words {
     const char **list;
     size_t count, size;

@@ -3,6 +3,7 @@ import json
 import os
 import pty
 import re
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -81,8 +82,9 @@ def test_captured_notifications_are_replayed(config):
     done = run("replay", "-c", conf, CAPTURED)
     assert done.returncode == 0 and done.stderr == "" and "\033" not in done.stdout
     table = done.stdout[done.stdout.index("172 events"):].splitlines()
-    assert re.match(r"  rule +matched +messages +parts +PLN +not sent +why", table[1])
-    assert re.match(r"  messages +34 +4 +4 +0\.36 +64 +throttle 64", table[2])
+    assert re.fullmatch(r"silences and opt-outs are not known: there is no store .*/queue\.db yet", table[1])
+    assert re.match(r"  rule +matched +messages +parts +PLN +not sent +why", table[2])
+    assert re.match(r"  messages +34 +4 +4 +0\.36 +64 +throttle 64", table[3])
     assert "500500500" not in done.stdout and "Message " not in done.stdout
     shown = run("replay", "-c", conf, CAPTURED, "--numbers", "--texts", "--suppressed").stdout
     assert "+48500500500" in shown and "Message 6b03d9" in shown
@@ -462,3 +464,138 @@ def test_faulty_test_files_name_the_place(config, tmp_path):
     assert gone.returncode == 1 and "cannot be read" in gone.stderr
     (tests / "a.json").write_text('{"name": "x", "config": "gone.conf", "steps": [{}]}')
     assert run("test", tests / "a.json").returncode == 1
+
+
+def test_what_cannot_be_used_fails_and_the_rest_is_run(config, tmp_path):
+    config(MESSAGES)
+    (tmp_path / "bad.conf").write_text('rule "r" { whn = "true" }\n')
+    step = {"event": {"file": str(CAPTURED), "line": 3}, "expect": [{"rule": "messages", "times": 2}]}
+
+    def write(name, tests):
+        (tmp_path / name).write_text(json.dumps(tests))
+
+    def one(name, conf):
+        return {"name": name, "config": conf, "steps": [step]}
+    write("a.json", one("first", "bad.conf"))
+    write("b.json", [one("second", "a.conf"), one("third", "bad.conf"), one("fourth", "gone.conf")])
+    write("c.json", one("fifth", "a.conf"))
+    done = run("test", tmp_path / "a.json", tmp_path / "gone.json", tmp_path / "b.json", tmp_path / "c.json")
+    assert done.returncode == 1
+    told = [re.sub(r"  .*: ", " ", text) for text in done.stdout.splitlines()]
+    assert told == ["FAIL first", "pass second", "FAIL third", "FAIL fourth", "pass fifth", "2 passed, 4 failed"]
+    # Faults of a configuration are told once, then each test that needs it.
+    assert done.stderr.count("unknown word `whn`") == 1 and "gone.json: cannot be read" in done.stderr
+    assert f'{tmp_path}/b.json: test "fourth": its configuration {tmp_path}/gone.conf cannot be used' in done.stderr
+    results = lines_of(run("test", "--json", tmp_path / "a.json", tmp_path / "c.json"))
+    assert [r["passed"] for r in results if r["what"] == "test"] == [False, True]
+    assert results[-1] == {"what": "summary", "passed": 1, "failed": 1}
+    # So is the default configuration, where one is needed.
+    write("d.json", [{"name": "sixth", "steps": [step]}, one("seventh", "a.conf")])
+    done = run("test", "-c", tmp_path / "nowhere.conf", tmp_path / "d.json")
+    assert done.returncode == 1 and done.stdout.splitlines()[-1] == "1 passed, 1 failed"
+
+
+# ---- stores that cannot be read, or only differently ----
+
+def test_a_store_of_an_older_or_a_newer_version(line, bell):
+    world = line()
+    one = bell(world.config(more='prices { table = { "+48: 0.09" } }\n')).start()
+    world.subscribed()
+    one.cli("silence", "add", "true", "--for", "1s")
+    world.bridge.message()
+    until("the event to be decided", lambda: one.status()["events"]["matched"] == 1)
+    job = json.loads(one.cli("queue", "ls", "--json").stdout)["jobs"][0]["id"]
+    assert one.stop() == 0
+    path = world.dir / "queue.db"
+
+    def told(*more):
+        return one.cli("explain", job[:12], "--offline", *more, check=False)
+    assert json.loads(told("--json").stdout)["job"]["price"] == 0.09
+    with sqlite3.connect(path) as store:
+        for table in ("counters", "digests", "parents", "tallies", "attempts"):
+            store.execute(f"DROP TABLE {table}")
+        store.execute("ALTER TABLE jobs DROP COLUMN price_micro")
+        store.execute("PRAGMA user_version = 1")
+    store.close()
+    old = json.loads(told("--json").stdout)
+    assert old["job"]["id"] == job and old["job"]["reason"] == "silence 1" and "price" not in old["job"]
+    assert old["explanation"]["store"]["silences"] == 1
+    with sqlite3.connect(path) as store:
+        store.execute("PRAGMA user_version = 99")
+    store.close()
+    newer = told()
+    assert newer.returncode == 1 and "schema version 99" in newer.stderr and "newer bridgebell" in newer.stderr
+    assert "no event of the journal begins with" in newer.stderr
+    replayed = one.cli("replay", "--since", "1h").stdout
+    assert "silences and opt-outs are not known: the store" in replayed and "newer bridgebell" in replayed
+    # The journal is read all the same.
+    event = next(json.loads(text) for text in next((world.dir / "journal").iterdir()).read_text().splitlines()[1:])
+    shown = one.cli("explain", event["key"], "--offline")
+    assert "schema version 99" in shown.stderr and "would be sent" in shown.stdout
+    path.write_text("this is no store\n" * 500)
+    assert "queue.db cannot be read" in told().stderr and told().returncode == 1
+    path.unlink()
+    assert told().returncode == 3 and "queue.db yet" in one.cli("replay", "--since", "1h").stdout
+
+
+def test_ids_that_are_not_whole_may_be_of_several(config, tmp_path):
+    conf = config(MESSAGES)
+    (tmp_path / "journal").mkdir()
+    first = {"received": 10**12, "timestamp": 10**12, "recovered": False, "bridge": "main", "channel": "thread",
+             "type": "threadNewMessage", "data": {"id": "m", "threadId": "t", "author": "alice"}}
+    keys = ["abcdef" + "0" * 26, "abcdef" + "1" * 26, "abcdef" + "0" * 26]
+    (tmp_path / "journal" / "events-20010909T014640.000Z.jsonl").write_text(
+        '{"bridgebell_journal":1,"mode":"all","started_ms":1000000000000}\n' +
+        "".join(json.dumps({**first, "key": key}) + "\n" for key in keys))
+    several = run("explain", "-c", conf, "ABCDEF")
+    assert several.returncode == 1 and "several events of the journal begin with" in several.stderr
+    assert "give more digits" in several.stderr
+    for given in ("abcdef0", keys[1]):
+        assert run("explain", "-c", conf, given).returncode == 0
+
+
+# ---- what an operator runs into ----
+
+def test_times_that_are_the_wrong_way_round(config):
+    done = run("replay", "-c", config(MESSAGES), "--since", "1h", "--until", "2h")
+    assert done.returncode == 2 and "--until is no later than --since" in done.stderr
+
+
+def test_output_that_cannot_be_written(config):
+    conf = config(MESSAGES)
+    for words in (("replay", "-c", conf, CAPTURED), ("replay", "-c", conf, "--json", CAPTURED), ("help",)):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([BIN / "bridgebell", *map(str, words)], stdout=full, stderr=subprocess.PIPE,
+                                  text=True, timeout=60)
+        assert done.returncode == 1, words
+    # Whoever has read enough is no trouble.
+    many = subprocess.run(f"{BIN}/bridgebell replay -c {conf} --json --suppressed {CAPTURED} {CAPTURED} | head -c 10",
+                          shell=True, capture_output=True, text=True, timeout=60)
+    assert many.stderr == ""
+
+
+def test_a_journal_without_events_matches_nothing(config, tmp_path):
+    conf = config(MESSAGES)
+    gone = run("replay", "-c", conf, "--since", "1h")
+    assert gone.returncode == 1 and "No such file" in gone.stderr
+    (tmp_path / "journal").mkdir()
+    empty = run("replay", "-c", conf, "--since", "1h")
+    assert empty.returncode == 3 and "0 events of 0 files\nnothing matched" in empty.stdout
+    assert run("explain", "-c", conf, "abcdef0").returncode == 3
+    # A directory that somebody names is to be one.
+    assert run("replay", "-c", conf, tmp_path / "journal").returncode == 1
+
+
+def test_a_journal_that_is_not_of_this_installation(config, tmp_path):
+    conf = config(MESSAGES)
+    (tmp_path / "journal").mkdir()
+    event = {"received": 10**12, "timestamp": 10**12, "recovered": False, "bridge": "theirs", "channel": "thread",
+             "type": "threadNewMessage", "key": "0" * 32, "data": {"id": "m", "threadId": "t", "author": "alice"}}
+    (tmp_path / "journal" / "events-20010909T014640.000Z.jsonl").write_text(json.dumps(event) + "\n" + '{"torn')
+    done = run("replay", "-c", conf, "--since", "20000d")
+    assert "1 event is of a bridge that the configuration does not have: theirs" in done.stdout
+    assert "the journal begins at 2001-09-09T01:46:40.000Z: it does not hold what came before" in done.stdout
+    assert "1 torn last line was skipped\n" in done.stdout
+    assert "the journal begins" not in run("replay", "-c", conf, tmp_path / "journal").stdout
+    refused = run("explain", "-c", conf, "-", "--bridge", "theirs", stdin=json.dumps(message(1, 10**12)))
+    assert refused.returncode == 1 and 'no bridge "theirs"' in refused.stderr

@@ -146,7 +146,7 @@ metrics    {{ listen = "127.0.0.1:{free_port()}" }}
   {command} silence add "author == 'bob'" --for 1m {conf}
                                bob is not heard for a minute
   {command} replay --since 5m --texts {conf}
-                               what the rules make of the last five minutes, whatever was silenced
+                               what the rules make of the last five minutes (--without-silences: had bob not been silenced)
   {command} status {conf}
   {command} queue ls {conf}
   {command} send {conf} --to +48500500501 --message "hello"

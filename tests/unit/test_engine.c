@@ -8,6 +8,7 @@
 #include <sodium.h>
 #include <unistd.h>
 
+#include "dispatcher/rules_parts.h"
 #include "engine_fixture.h"
 
 enum { KEPT = 64 };
@@ -128,6 +129,8 @@ static void the_same_event_rings_once(void **state)
     feed(&f, 1, NOON + HOUR);
     assert_int_equal(f.count, 1);
     assert_int_equal(engine_counts(f.engine)->known, 1);
+    assert_int_equal(engine_counts(f.engine)->matched, 1);
+    assert_int_equal(engine_rules(f.engine)->list[0].matched, 1);
     close_engine(&f);
 }
 

@@ -42,9 +42,27 @@ static void past_is_meant(void **state)
     }
 }
 
+/* The day had 23 hours: in the night before noon the clocks went forward. */
+static void a_day_is_not_always_of_one_length(void **state)
+{
+    (void)state;
+    int64_t ms;
+    setenv("TZ", "Europe/Warsaw", 1);
+    tzset();
+    assert_int_equal(when_parse("22:00", NOW, &ms), 0);
+    assert_int_equal(ms, NOW - 15 * HOUR);
+    assert_int_equal(when_parse("14:01", NOW, &ms), 0);
+    assert_int_equal(ms, NOW - 23 * HOUR + HOUR / 60);
+    assert_int_equal(when_parse("14:00", NOW, &ms), 0);
+    assert_int_equal(ms, NOW);
+    setenv("TZ", "UTC", 1);
+    tzset();
+}
+
 int main(void)
 {
-    static const struct CMUnitTest tests[] = {cmocka_unit_test(past_is_meant)};
+    static const struct CMUnitTest tests[] = {cmocka_unit_test(past_is_meant),
+                                              cmocka_unit_test(a_day_is_not_always_of_one_length)};
     setenv("TZ", "UTC", 1);
     tzset();
     return cmocka_run_group_tests(tests, NULL, NULL);

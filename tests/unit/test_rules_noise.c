@@ -126,13 +126,13 @@ static void whoever_opts_out_meanwhile_is_not_rung(void **state)
     load();
     rules_silences(rules, s);
     struct store_job job = job_for("one"), other = job_for("other");
-    rules_recheck(rules, &other);
+    rules_recheck(rules, &other, 0);
     assert_int_equal(other.state, JOB_QUEUED);
     assert_int_equal(other.noise->why, WHY_NOTHING);
     opt_out_put(s, "+48500500500");
     for (int tries = 0; tries < 2; tries++) {
         job.state = JOB_QUEUED;
-        rules_recheck(rules, &job);
+        rules_recheck(rules, &job, 0);
         assert_int_equal(job.state, JOB_SUPPRESSED);
         assert_int_equal(job.noise->why, WHY_OPT_OUT);
     }

@@ -164,14 +164,14 @@ static void opt_outs_come_and_go(void **state)
 {
     (void)state;
     struct silences *s = silences_new(NULL);
-    assert_false(silences_opted_out(s, "+48500500500"));
+    assert_false(silences_opted_out(s, "+48500500500", 0));
     opt_out_put(s, "+48500500500");
     opt_out_put(s, "+48500500500");
-    assert_true(silences_opted_out(s, "+48500500500"));
-    assert_false(silences_opted_out(s, "+48500500501"));
+    assert_true(silences_opted_out(s, "+48500500500", 0));
+    assert_false(silences_opted_out(s, "+48500500501", 0));
     assert_int_equal(opt_out_count(s), 1);
     opt_out_remove(s, "+48500500500");
-    assert_false(silences_opted_out(s, "+48500500500"));
+    assert_false(silences_opted_out(s, "+48500500500", 0));
     assert_int_equal(opt_out_count(s), 0);
     silences_free(&s);
 }
@@ -199,7 +199,7 @@ static void from_the_store(void **state)
     struct silences *s = silences_new(f.store);
     assert_string_equal(match(s, "alice", "lorem", "normal", now_ms), "7");
     assert_null(match(s, "bob", "lorem", "normal", now_ms));
-    assert_true(silences_opted_out(s, "+48500500500"));
+    assert_true(silences_opted_out(s, "+48500500500", 0));
     assert_int_equal(silences_new_id(s), 13);
     silences_free(&s);
     cJSON_free(holds);
@@ -207,12 +207,132 @@ static void from_the_store(void **state)
     fixture_end(&f);
 }
 
+/* What has ended is kept for a year, the last id for good. */
+static void old_facts_are_forgotten(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f);
+    fixture_open(&f);
+    int64_t now_ms = store_now_ms(f.store);
+    char *year = silence("true", 1, now_ms - SILENCES_KEPT_MS + 60000);
+    char *older = silence("true", 1, now_ms - SILENCES_KEPT_MS - 60000);
+    char opt_in[64];
+    write_fact(&f, SILENCE_FACT "7", older);
+    write_fact(&f, SILENCE_FACT "8", year);
+    write_fact(&f, SILENCE_FACT "9", older);
+    snprintf(opt_in, sizeof opt_in, "{\"until_ms\":%lld}", (long long)(now_ms - SILENCES_KEPT_MS + 60000));
+    write_fact(&f, OPT_IN_FACT "+48500500500", opt_in);
+    write_fact(&f, OPT_IN_FACT "+48500500501", "{\"at_ms\":1,\"until_ms\":2}");
+    struct silences *s = silences_new(f.store);
+    write_fact(&f, "other", "done when the removals are");
+    assert_null(store_fact(f.store, SILENCE_FACT "7"));
+    assert_non_null(store_fact(f.store, SILENCE_FACT "8"));
+    assert_non_null(store_fact(f.store, SILENCE_FACT "9"));
+    assert_non_null(store_fact(f.store, OPT_IN_FACT "+48500500500"));
+    assert_null(store_fact(f.store, OPT_IN_FACT "+48500500501"));
+    silences_free(&s);
+    cJSON_free(year);
+    cJSON_free(older);
+    fixture_end(&f);
+}
+
+static void of_very_many_the_latest_are_kept(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f);
+    fixture_open(&f);
+    int64_t now_ms = store_now_ms(f.store);
+    for (int i = 0; i < SILENCES_ENDED_MAX + 2; i++) {
+        char name[32];
+        char *ended = silence("true", 1, now_ms - 1000000 + i);
+        snprintf(name, sizeof name, SILENCE_FACT "%d", i + 1);
+        write_fact(&f, name, ended);
+        cJSON_free(ended);
+    }
+    struct silences *s = silences_new(f.store);
+    write_fact(&f, "other", "done when the removals are");
+    assert_null(store_fact(f.store, SILENCE_FACT "1"));
+    assert_null(store_fact(f.store, SILENCE_FACT "2"));
+    assert_non_null(store_fact(f.store, SILENCE_FACT "3"));
+    silences_free(&s);
+    fixture_end(&f);
+}
+
+/* ---- the past ---- */
+
+static void what_held_then(void **state)
+{
+    (void)state;
+    struct silences *s = silences_new(NULL);
+    char *ended = silence("author == 'alice'", 1000, 2000), *never = silence("true", 5000, 4000);
+    assert_true(silences_recall(s, SILENCE_FACT "3", ended));
+    assert_true(silences_recall(s, SILENCE_FACT "4", never));
+    assert_false(silences_recall(s, SILENCE_FACT "5", "{\"when\":\"gone(1)\",\"until_ms\":9}"));
+    assert_false(silences_recall(s, "mark:main", "7"));
+    assert_null(match(s, "alice", "lorem", "normal", 999));
+    assert_string_equal(match(s, "alice", "lorem", "normal", 1999), "3");
+    assert_null(match(s, "alice", "lorem", "normal", 2000));
+    assert_null(match(s, "bob", "lorem", "normal", 4500));
+    assert_true(silences_recall(s, OPT_OUT_FACT "+48500500500", "{\"at_ms\":3000}"));
+    assert_true(silences_recall(s, OPT_IN_FACT "+48500500500", "{\"at_ms\":1000,\"until_ms\":2000}"));
+    assert_true(silences_recall(s, OPT_OUT_FACT "+48500500501", "{}"));
+    assert_false(silences_recall(s, OPT_OUT_FACT "+48500500502", "nonsense"));
+    static const struct {
+        int64_t at_ms;
+        bool is;
+    } times[] = {{999, false}, {1000, true}, {1999, true}, {2000, false}, {2999, false}, {3000, true}};
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        assert_int_equal(silences_opted_out(s, "+48500500500", times[i].at_ms), times[i].is);
+        assert_true(silences_opted_out(s, "+48500500501", times[i].at_ms));
+        assert_false(silences_opted_out(s, "+48500500502", times[i].at_ms));
+    }
+    static const struct {
+        int64_t from_ms, to_ms;
+        size_t silences, opt_outs;
+    } spans[] = {{0, 999, 0, 1}, {0, 1000, 1, 2}, {2000, 2999, 0, 1}, {1999, 3000, 1, 2}, {5000, 6000, 0, 2}};
+    for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) {
+        size_t held, out;
+        silences_held(s, spans[i].from_ms, spans[i].to_ms, &held, &out);
+        assert_int_equal(held, spans[i].silences);
+        assert_int_equal(out, spans[i].opt_outs);
+    }
+    cJSON_free(ended);
+    cJSON_free(never);
+    silences_free(&s);
+}
+
+/* Of so many that more may have been forgotten, only the time since the first of them is known. */
+static void how_far_back_is_known(void **state)
+{
+    (void)state;
+    int64_t now_ms = 3 * SILENCES_KEPT_MS;
+    struct silences *s = silences_new(NULL);
+    for (int i = 0; i < SILENCES_ENDED_MAX; i++) {
+        char name[32];
+        char *ended = silence("true", 1, now_ms - 5000 + i);
+        snprintf(name, sizeof name, SILENCE_FACT "%d", i + 1);
+        assert_int_equal(silences_known_since(s, now_ms), now_ms - SILENCES_KEPT_MS);
+        assert_true(silences_recall(s, name, ended));
+        cJSON_free(ended);
+    }
+    assert_int_equal(silences_known_since(s, now_ms), now_ms - 5000);
+    silences_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_matches),   cmocka_unit_test(what_is_told),
-        cmocka_unit_test(what_is_wrong),  cmocka_unit_test(opt_outs_come_and_go),
+        cmocka_unit_test(what_matches),
+        cmocka_unit_test(what_is_told),
+        cmocka_unit_test(what_is_wrong),
+        cmocka_unit_test(opt_outs_come_and_go),
         cmocka_unit_test(from_the_store),
+        cmocka_unit_test(what_held_then),
+        cmocka_unit_test(old_facts_are_forgotten),
+        cmocka_unit_test(of_very_many_the_latest_are_kept),
+        cmocka_unit_test(how_far_back_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
