@@ -99,7 +99,7 @@ def test_a_night_in_which_the_clocks_go_back(world):
     until("what is due before midnight", lambda: {job["rule"] for job in world.jobs("held")} <= {"nights"})
     step(world, "2026-10-25 00:50", 3)
     step(world, "2026-10-25 01:30", 3)
-    step(world, "2026-10-25 05:55", 3)
+    step(world, "2026-10-25 05:50", 3)
     step(world, "2026-10-25 06:05", 3)
     # An outage, after which old events come late.
     one.stop()
