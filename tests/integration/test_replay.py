@@ -1,4 +1,5 @@
 """Replay against the line itself: what the journal of a day leads to is what happened on that day."""
+import datetime
 import json
 import os
 
@@ -198,7 +199,8 @@ def test_the_silences_and_opt_outs_of_the_store(world):
     one.kill_everything()
     one.start(env=world.clock.env)
     # What is to come is none of it; what catch-up brings again neither.
-    one.cli("silence", "add", "true", "--from", "23:59", "--for", "1m")
+    tomorrow = datetime.date.today() + datetime.timedelta(days=1)
+    one.cli("silence", "add", "true", "--from", f"{tomorrow} 12:00", "--for", "1m")
     world.line.subscribed()
     one.kill_everything()
     again = replayed(world)[1]
@@ -316,7 +318,8 @@ def test_a_job_of_every_state_is_explained(world):
     say("bob", "dead", "dead")
     world.provider.faults({"what": "close"})
     say("carol", "queued,leased", "queued")
-    one.cli("queue", "cancel", "--state", "queued")
+    until("it to be caught between two attempts",
+          lambda: "1 job cancelled" in one.cli("queue", "cancel", "--state", "queued", check=False).stdout)
     until("it to be uncertain", lambda: [job["reason"] for job in world.jobs("uncertain")] == [f"cancelled by uid {os.getuid()}"])
     one.cli("pause")
     say("dave", "queued", "queued")
