@@ -102,8 +102,8 @@ static char *read_file(struct conf_file *file, size_t *len, const char **why)
         text = xmalloc((size_t)st.st_size + 1);
         *len = 0;
         ssize_t n;
-        while ((n = read(fd, text + *len, (size_t)st.st_size - *len)) > 0)
-            *len += (size_t)n;
+        while ((n = read(fd, text + *len, (size_t)st.st_size - *len)) > 0 || (n < 0 && errno == EINTR))
+            *len += n > 0 ? (size_t)n : 0;
         if (n < 0)
             *why = strerror(errno);
     }
@@ -111,7 +111,7 @@ static char *read_file(struct conf_file *file, size_t *len, const char **why)
         close(fd);
     if (!*why)
         return text;
-    free(text);
+    xfree_secret(text, *len);
     return NULL;
 }
 

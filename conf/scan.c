@@ -3,37 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/scan_parts.h"
 #include "core/alloc.h"
 #include "core/buf.h"
 #include "core/str.h"
 
-enum { DEPTH_MAX = 16, WORD_SHOWN = 60, TITLE_NAME_MAX = 64, TITLE_TEXT_MAX = 100 };
-
-enum token_type { T_END, T_WORD, T_STRING, T_EQUALS, T_APPEND, T_OPEN, T_CLOSE, T_COMMA, T_PAREN, T_BROKEN };
-
-struct token {
-    enum token_type type;
-    enum scan_quoting quoting;
-    bool bad;          /* a fault was reported for it */
-    bool plain;        /* a string without escapes and variables */
-    size_t start, end; /* in the text, quotes included */
-    unsigned line;
-};
-
-struct scanner {
-    struct scan *s;
-    const char *file;
-    struct faults *faults;
-    size_t at;
-    unsigned line;
-    struct token t;                    /* the current token */
-    size_t last_end;                   /* where the token before it ended */
-    const struct directive *directive; /* whose value is being read; NULL if unknown */
-    bool in_value;
-    unsigned seen_top[64], seen_block[64]; /* line of each directive's first appearance */
-};
-
-#define FAULT(sc, line, ...) faults_add((sc)->faults, (sc)->file, line, __VA_ARGS__)
+enum { DEPTH_MAX = 16, TITLE_NAME_MAX = 64, TITLE_TEXT_MAX = 100 };
 
 static void *more(void *list, size_t count, size_t *size, size_t element)
 {
@@ -43,247 +18,6 @@ static void *more(void *list, size_t count, size_t *size, size_t element)
     return xreallocarray(list, *size, element);
 }
 
-/* Blank for the parser, but of as many lines. */
-static void blank(struct scanner *sc, size_t start, size_t end)
-{
-    for (size_t i = start; i < end; i++)
-        if (sc->s->text[i] != '\n')
-            sc->s->text[i] = ' ';
-}
-
-/* ---- words for faults ---- */
-
-struct shown {
-    char text[WORD_SHOWN + 1];
-};
-
-static bool is_number_like(const char *s, size_t len)
-{
-    size_t digits = 0;
-    for (size_t i = 0; i < len; i++) {
-        if (s[i] >= '0' && s[i] <= '9')
-            digits++;
-        else if (!strchr("+-. ()", s[i]))
-            return false;
-    }
-    return digits >= 7;
-}
-
-/* The token as a fault may show it: no secrets, no message text, phone numbers masked. */
-static struct shown shown(const struct scanner *sc, const struct token *t)
-{
-    struct shown out;
-    const char *s = sc->s->text + t->start;
-    size_t len = t->end - t->start;
-    if (sc->in_value &&
-        (!sc->directive || sc->directive->kind == CONF_SECRET || sc->directive->kind == CONF_TEMPLATE)) {
-        strcpy(out.text, "…");
-        return out;
-    }
-    if (len > WORD_SHOWN)
-        len = WORD_SHOWN;
-    while (len && ((unsigned char)s[len] & 0xc0) == 0x80)
-        len--;
-    memcpy(out.text, s, len);
-    out.text[len] = '\0';
-    if (is_number_like(s, len)) {
-        struct shown copy = out;
-        str_mask_number(copy.text, out.text, sizeof out.text);
-    }
-    return out;
-}
-
-/* ---- tokens ---- */
-
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n';
-}
-
-static char peek(const struct scanner *sc, size_t ahead)
-{
-    return sc->at + ahead < sc->s->len ? sc->s->text[sc->at + ahead] : '\0';
-}
-
-static void advance(struct scanner *sc, size_t n)
-{
-    for (; n && sc->at < sc->s->len; n--)
-        if (sc->s->text[sc->at++] == '\n')
-            sc->line++;
-}
-
-static bool skip_comment(struct scanner *sc)
-{
-    size_t start = sc->at;
-    if (peek(sc, 0) == '#' || (peek(sc, 0) == '/' && peek(sc, 1) == '/')) {
-        while (sc->at < sc->s->len && peek(sc, 0) != '\n')
-            advance(sc, 1);
-    } else if (peek(sc, 0) == '/' && peek(sc, 1) == '*') {
-        unsigned line = sc->line;
-        advance(sc, 2);
-        while (sc->at < sc->s->len && !(peek(sc, 0) == '*' && peek(sc, 1) == '/'))
-            advance(sc, 1);
-        if (sc->at >= sc->s->len)
-            FAULT(sc, line, "`/*`: the comment that begins here is not closed");
-        advance(sc, 2);
-    } else {
-        return false;
-    }
-    blank(sc, start, sc->at);
-    return true;
-}
-
-static void skip_space(struct scanner *sc)
-{
-    for (;;) {
-        if (sc->at < sc->s->len && is_space(peek(sc, 0)))
-            advance(sc, 1);
-        else if (!skip_comment(sc))
-            return;
-    }
-}
-
-static bool ends_word(const struct scanner *sc)
-{
-    char c = peek(sc, 0);
-    return sc->at >= sc->s->len || is_space(c) || strchr("#\"'={}(),", c) || (c == '+' && peek(sc, 1) == '=');
-}
-
-static bool is_word_character(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c && strchr("_.:/@%-", c));
-}
-
-static void fault_word(struct scanner *sc, const struct token *t)
-{
-    const char *s = sc->s->text + t->start;
-    struct shown word = shown(sc, t);
-    if (*s == '+' && is_number_like(s, t->end - t->start))
-        FAULT(sc, t->line, "`%s`: a phone number must be in quotes, or its plus is lost", word.text);
-    else if (memchr(s, '$', t->end - t->start))
-        FAULT(sc, t->line, "`%s`: `${…}` works in double quotes only", word.text);
-    else if (sc->in_value && sc->directive)
-        FAULT(sc, t->line, "`%s`: `%s`: a value with such characters must be in quotes", sc->directive->name,
-              word.text);
-    else if (sc->in_value)
-        FAULT(sc, t->line, "a value with such characters must be in quotes");
-    else
-        FAULT(sc, t->line, "`%s`: unexpected here", word.text);
-}
-
-/* A word without quotes. Characters that the parser would drop or take for something else are a fault. */
-static void lex_word(struct scanner *sc, struct token *t)
-{
-    bool bad = false;
-    t->type = T_WORD;
-    while (!ends_word(sc)) {
-        bool variable = peek(sc, 0) == '$' && peek(sc, 1) == '{';
-        bad = bad || !is_word_character(peek(sc, 0));
-        advance(sc, 1);
-        while (variable && sc->at < sc->s->len && !is_space(peek(sc, 0)) && peek(sc, 0) != '}')
-            advance(sc, 1);
-        if (variable && peek(sc, 0) == '}')
-            advance(sc, 1);
-    }
-    t->end = sc->at;
-    if (!bad)
-        return;
-    t->bad = true;
-    fault_word(sc, t);
-    memset(sc->s->text + t->start, 'x', t->end - t->start);
-}
-
-/* `\X` in double quotes: libConfuse knows more escapes, and makes `X` of the rest. */
-static void lex_escape(struct scanner *sc, struct token *t)
-{
-    char c = peek(sc, 1);
-    t->plain = false;
-    if (!c || !strchr("\\\"'$nrt\n", c)) {
-        t->bad = true;
-        if (c > ' ' && c < 0x7f)
-            FAULT(sc, sc->line,
-                  "`\\%c` is no escape in double quotes: write the value in single quotes, or `\\\\%c`", c,
-                  c);
-        else
-            FAULT(sc, sc->line, "`\\`: write the value in single quotes, or `\\\\`");
-        memset(sc->s->text + sc->at, 'x', c && (unsigned char)c < 0x80 ? 2 : 1);
-    }
-    advance(sc, sc->at + 1 < sc->s->len ? 2 : 1);
-}
-
-/* `${NAME}`: hidden from the parser, which would put nothing where the variable is missing. */
-static void lex_variable(struct scanner *sc, struct token *t)
-{
-    size_t n = 2;
-    t->plain = false;
-    while (peek(sc, n) && !strchr("}\"\n", peek(sc, n)))
-        n++;
-    if (peek(sc, n) != '}') {
-        t->bad = true;
-        FAULT(sc, sc->line,
-              "`${`: the name of a variable and `}` must follow; write `\\${` for the characters");
-        sc->s->text[sc->at] = 'x';
-        advance(sc, 1);
-        return;
-    }
-    sc->s->text[sc->at] = SCAN_ENVIRONMENT;
-    advance(sc, n + 1);
-}
-
-static void lex_string(struct scanner *sc, struct token *t)
-{
-    char quote = peek(sc, 0);
-    t->type = T_STRING;
-    t->quoting = quote == '"' ? SCAN_DOUBLE : SCAN_SINGLE;
-    t->plain = true;
-    advance(sc, 1);
-    while (sc->at < sc->s->len && peek(sc, 0) != quote) {
-        if (quote == '"' && peek(sc, 0) == '\\')
-            lex_escape(sc, t);
-        else if (quote == '"' && peek(sc, 0) == '$' && peek(sc, 1) == '{')
-            lex_variable(sc, t);
-        else if (peek(sc, 0) == '\\')
-            advance(sc, 2);
-        else
-            advance(sc, 1);
-    }
-    if (sc->at >= sc->s->len) {
-        t->type = T_BROKEN;
-        FAULT(sc, t->line, "`%c`: the quotes that open here are not closed", quote);
-    }
-    advance(sc, 1);
-    t->end = sc->at;
-}
-
-/* Reads the next token into sc->t. */
-static void next(struct scanner *sc)
-{
-    static const char signs[] = "={},()";
-    static const enum token_type types[] = {T_EQUALS, T_OPEN, T_CLOSE, T_COMMA, T_PAREN, T_PAREN};
-    sc->last_end = sc->t.end;
-    skip_space(sc);
-    struct token *t = &sc->t;
-    *t = (struct token){.start = sc->at, .end = sc->at, .line = sc->line};
-    char c = peek(sc, 0);
-    if (sc->at >= sc->s->len) {
-        t->type = T_END;
-    } else if (c == '"' || c == '\'') {
-        lex_string(sc, t);
-    } else if (c == '+' && peek(sc, 1) == '=') {
-        t->type = T_APPEND;
-        advance(sc, 2);
-    } else if (strchr(signs, c)) {
-        t->type = types[strchr(signs, c) - signs];
-        advance(sc, 1);
-    } else {
-        lex_word(sc, t);
-    }
-    t->end = sc->at;
-    if (sc->faults->count > SCAN_FAULTS_MAX)
-        t->type = T_BROKEN;
-}
-
 /* ---- statements; each function returns false after an error that ends the scan ---- */
 
 static bool syntax(struct scanner *sc, const struct token *t, const char *expected)
@@ -291,9 +25,9 @@ static bool syntax(struct scanner *sc, const struct token *t, const char *expect
     if (t->type == T_BROKEN)
         return false;
     if (t->type == T_END)
-        FAULT(sc, t->line, "the file ends where %s is expected", expected);
+        SCAN_FAULT(sc, t->line, "the file ends where %s is expected", expected);
     else
-        FAULT(sc, t->line, "`%s`: expected %s", shown(sc, t).text, expected);
+        SCAN_FAULT(sc, t->line, "`%s`: expected %s", scan_shown(sc, t).text, expected);
     return false;
 }
 
@@ -321,19 +55,19 @@ static void leave_value(struct scanner *sc)
 /* `{ a, b, c }`; a comma may follow the last. */
 static bool list(struct scanner *sc)
 {
-    next(sc);
+    scan_next(sc);
     while (sc->t.type != T_CLOSE) {
         if (sc->t.type != T_WORD && sc->t.type != T_STRING)
             return syntax(sc, &sc->t, "a value or `}`");
         add_value(sc, &sc->t);
-        next(sc);
+        scan_next(sc);
         if (sc->t.type == T_COMMA)
-            next(sc);
+            scan_next(sc);
         else if (sc->t.type != T_CLOSE)
             return syntax(sc, &sc->t, "`,` or `}`");
     }
     leave_value(sc);
-    next(sc);
+    scan_next(sc);
     return true;
 }
 
@@ -348,9 +82,9 @@ static bool values(struct scanner *sc, const char *name, bool *braces)
         return syntax(sc, &t, "a value");
     add_value(sc, &t);
     leave_value(sc);
-    next(sc);
+    scan_next(sc);
     if (sc->t.type == T_EQUALS) {
-        FAULT(sc, sc->t.line, "`%s` has no value: after it stands another setting", name);
+        SCAN_FAULT(sc, sc->t.line, "`%s` has no value: after it stands another setting", name);
         return false;
     }
     return true;
@@ -372,7 +106,7 @@ static void fault_unknown(struct scanner *sc, const struct token *t, const struc
     const char *nearest = directives_nearest(in, name);
     struct buf where;
     if (in == &conf_blocks[0] && directives_block(name)) {
-        FAULT(sc, t->line, "`%s` is a block: expected `%s { … }`", name, name);
+        SCAN_FAULT(sc, t->line, "`%s` is a block: expected `%s { … }`", name, name);
         return;
     }
     buf_init(&where, 0);
@@ -384,7 +118,7 @@ static void fault_unknown(struct scanner *sc, const struct token *t, const struc
         buf_adds(&where, ": expected one of ");
         add_known_words(&where, in);
     }
-    FAULT(sc, t->line, "unknown word `%s`%s", shown(sc, t).text, buf_cstr(&where));
+    SCAN_FAULT(sc, t->line, "unknown word `%s`%s", scan_shown(sc, t).text, buf_cstr(&where));
     buf_free(&where);
 }
 
@@ -405,18 +139,18 @@ static bool accept_setting(struct scanner *sc, const struct token *t, const stru
     }
     sc->s->blocks[block].named |= UINT64_C(1) << (d - in->directives);
     if (d->flags & CONF_RESERVED) {
-        FAULT(sc, t->line, "`%s` cannot be used: %s", name, d->help);
+        SCAN_FAULT(sc, t->line, "`%s` cannot be used: %s", name, d->help);
         return false;
     }
     unsigned *seen = in == &conf_blocks[0] ? sc->seen_top : sc->seen_block;
     unsigned *first = &seen[d - in->directives];
     if (*first) {
-        FAULT(sc, t->line, "`%s` is repeated: it stands in line %u already", name, *first);
+        SCAN_FAULT(sc, t->line, "`%s` is repeated: it stands in line %u already", name, *first);
         return false;
     }
     *first = t->line;
     if (append)
-        FAULT(sc, t->line, "`+=` after `%s`: expected `=` and the whole list", name);
+        SCAN_FAULT(sc, t->line, "`+=` after `%s`: expected `=` and the whole list", name);
     return !append;
 }
 
@@ -429,14 +163,14 @@ static bool assignment(struct scanner *sc, const struct token *name_token, const
     size_t first = s->value_count;
     sc->directive = in ? directives_find(in, name) : NULL;
     sc->in_value = true;
-    next(sc);
+    scan_next(sc);
     bool good = values(sc, name, &braces);
     leave_value(sc);
     if (!good)
         return false;
     if (!keep) {
         s->value_count = first;
-        blank(sc, name_token->start, sc->last_end);
+        scan_blank(sc, name_token->start, sc->last_end);
         return true;
     }
     s->settings = more(s->settings, s->setting_count, &s->setting_size, sizeof *s->settings);
@@ -457,7 +191,7 @@ static bool is_title(const char *title, enum conf_title kind)
     for (const char *c = title; *c; c++) {
         if (strchr("\n\t\"\\", *c) || (*c == '$' && c[1] == '{'))
             return false;
-        if (kind == CONF_TITLE_NAME && (!is_word_character(*c) || strchr(":/@%", *c)))
+        if (kind == CONF_TITLE_NAME && (!scan_is_word_character(*c) || strchr(":/@%", *c)))
             return false;
     }
     return true;
@@ -470,18 +204,18 @@ static bool check_title(struct scanner *sc, const struct block_def *def, const s
         return false;
     if (def->title == CONF_UNTITLED) {
         if (t)
-            FAULT(sc, t->line, "`%s`: block `%s` has no name", title, def->name);
+            SCAN_FAULT(sc, t->line, "`%s`: block `%s` has no name", title, def->name);
         return !t;
     }
     if (!t) {
-        FAULT(sc, name->line, "`%s` needs a name: expected `%s \"name\" { … }`", def->name, def->name);
+        SCAN_FAULT(sc, name->line, "`%s` needs a name: expected `%s \"name\" { … }`", def->name, def->name);
         return false;
     }
     if ((t->type == T_STRING && !t->plain) || !is_title(title, def->title)) {
-        FAULT(sc, t->line, "`%s`: expected a name %s", shown(sc, t).text,
-              def->title == CONF_TITLE_NAME
-                  ? "of 1 to 64 letters, digits, dots, dashes and underscores"
-                  : "of 1 to 100 bytes in one line, without quotes and backslashes");
+        SCAN_FAULT(sc, t->line, "`%s`: expected a name %s", scan_shown(sc, t).text,
+                   def->title == CONF_TITLE_NAME
+                       ? "of 1 to 64 letters, digits, dots, dashes and underscores"
+                       : "of 1 to 100 bytes in one line, without quotes and backslashes");
         return false;
     }
     return true;
@@ -509,9 +243,9 @@ static const struct block_def *accept_block(struct scanner *sc, const struct tok
     if (!in || t->bad)
         return NULL;
     if (directives_find(in, name))
-        FAULT(sc, t->line, "`%s` is a setting: expected `%s = …`", name, name);
+        SCAN_FAULT(sc, t->line, "`%s` is a setting: expected `%s = …`", name, name);
     else if (in != &conf_blocks[0] && def)
-        FAULT(sc, t->line, "`%s` cannot stand inside `%s`: is a `}` missing before it?", name, in->name);
+        SCAN_FAULT(sc, t->line, "`%s` cannot stand inside `%s`: is a `}` missing before it?", name, in->name);
     else if (!def)
         fault_unknown(sc, t, in, name);
     return in == &conf_blocks[0] ? def : NULL;
@@ -525,16 +259,16 @@ static bool body(struct scanner *sc, const struct token *opener, const char *nam
 {
     if (depth > DEPTH_MAX)
         return syntax(sc, &sc->t, "blocks less deep inside each other");
-    next(sc);
+    scan_next(sc);
     while (sc->t.type != T_CLOSE) {
         if (sc->t.type == T_END) {
-            FAULT(sc, opener->line, "block `%s` is not closed: its `}` is missing", name);
+            SCAN_FAULT(sc, opener->line, "block `%s` is not closed: its `}` is missing", name);
             return false;
         }
         if (!statement(sc, in, block, depth))
             return false;
     }
-    next(sc);
+    scan_next(sc);
     return true;
 }
 
@@ -545,11 +279,11 @@ static bool block_statement(struct scanner *sc, const struct token *name_token, 
     const struct block_def *def = accept_block(sc, name_token, in, name);
     size_t index = def ? add_block(sc, def, name_token, title) : 0;
     if (title)
-        blank(sc, title->start, title->end);
+        scan_blank(sc, title->start, title->end);
     if (!body(sc, name_token, name, def, index, depth + 1))
         return false;
     if (!def)
-        blank(sc, name_token->start, sc->last_end);
+        scan_blank(sc, name_token->start, sc->last_end);
     return true;
 }
 
@@ -561,13 +295,13 @@ static bool include_statement(struct scanner *sc, const struct token *name)
     if (t.bad)
         return false;
     if (t.type == T_STRING && (!t.plain || t.end - t.start <= 2)) {
-        FAULT(sc, t.line, "`include`: expected a path without escapes and variables");
+        SCAN_FAULT(sc, t.line, "`include`: expected a path without escapes and variables");
         return false;
     }
     s->includes = more(s->includes, s->include_count, &s->include_size, sizeof *s->includes);
     s->includes[s->include_count++] = (struct scan_include){token_text(sc, &t), name->line};
-    next(sc);
-    blank(sc, name->start, sc->last_end);
+    scan_next(sc);
+    scan_blank(sc, name->start, sc->last_end);
     return true;
 }
 
@@ -579,13 +313,13 @@ static bool second_word(struct scanner *sc, const struct token *name_token, cons
     bool top = in == &conf_blocks[0];
     if (top && strcmp(name, "include") == 0)
         return include_statement(sc, name_token);
-    next(sc);
+    scan_next(sc);
     if (sc->t.type == T_OPEN)
         return block_statement(sc, name_token, name, &title, in, depth);
     if (in && directives_find(in, name))
-        FAULT(sc, name_token->line, "`%s`: expected `=` and a value", name);
+        SCAN_FAULT(sc, name_token->line, "`%s`: expected `=` and a value", name);
     else
-        FAULT(sc, name_token->line, "`%s`: expected `=` and a value, or `{` and a block", name);
+        SCAN_FAULT(sc, name_token->line, "`%s`: expected `=` and a value, or `{` and a block", name);
     return false;
 }
 
@@ -593,7 +327,7 @@ static bool named_statement(struct scanner *sc, const struct token *name_token, 
                             const struct block_def *in, size_t block, unsigned depth)
 {
     if (strcmp(name, "include") == 0 && in == &conf_blocks[0] && sc->t.type == T_EQUALS)
-        next(sc);
+        scan_next(sc);
     switch (sc->t.type) {
     case T_EQUALS:
     case T_APPEND:
@@ -612,16 +346,16 @@ static bool statement(struct scanner *sc, const struct block_def *in, size_t blo
 {
     struct token name_token = sc->t;
     if (name_token.type == T_CLOSE) {
-        FAULT(sc, name_token.line, "`}` closes nothing: no block is open here");
+        SCAN_FAULT(sc, name_token.line, "`}` closes nothing: no block is open here");
         return false;
     }
     if (name_token.type != T_WORD)
         return syntax(sc, &name_token, "the name of a setting or of a block");
     char *name = token_text(sc, &name_token);
-    next(sc);
+    scan_next(sc);
     bool stray = name_token.bad && sc->t.type != T_EQUALS && sc->t.type != T_APPEND && sc->t.type != T_OPEN;
     if (stray)
-        blank(sc, name_token.start, name_token.end);
+        scan_blank(sc, name_token.start, name_token.end);
     bool good = stray || named_statement(sc, &name_token, name, in, block, depth);
     free(name);
     return good;
@@ -650,11 +384,11 @@ static bool check_bytes(struct scanner *sc)
         if (i < sc->s->len && s[i] != '\n') {
             if (((unsigned char)s[i] >= ' ' && s[i] != 0x7f) || s[i] == '\t')
                 continue;
-            FAULT(sc, line, "a control character, byte 0x%02x: expected text", (unsigned char)s[i]);
+            SCAN_FAULT(sc, line, "a control character, byte 0x%02x: expected text", (unsigned char)s[i]);
             return false;
         }
         if (!str_utf8_valid(s + start, i - start)) {
-            FAULT(sc, line, "this line is not UTF-8");
+            SCAN_FAULT(sc, line, "this line is not UTF-8");
             return false;
         }
         start = i + 1;
@@ -672,7 +406,7 @@ int scan_text(struct scan *s, const char *file, const char *text, size_t len, st
     add_block(&sc, &conf_blocks[0], &top, NULL);
     if (!check_bytes(&sc))
         return -1;
-    next(&sc);
+    scan_next(&sc);
     while (sc.t.type != T_END)
         if (!statement(&sc, &conf_blocks[0], 0, 0))
             return -1;

@@ -13,7 +13,7 @@
 #include "core/clock.h"
 #include "core/str.h"
 
-enum { LINE_MAX_BYTES = 4096, VALUE_MAX_BYTES = 1024 };
+enum { LINE_MAX_BYTES = 4096, VALUE_MAX_BYTES = 1024, KEY_MAX_BYTES = 48 };
 
 static struct {
     enum log_format format;
@@ -87,36 +87,50 @@ struct line {
     size_t len;
 };
 
-static void put(struct line *l, char c)
+/* What closes a value and the line, for which there is always room. */
+enum { CLOSING_BYTES = sizeof "\"}\n" - 1 };
+
+static bool fits(const struct line *l, size_t len)
 {
-    /* Two bytes stay free for what closes the line. */
-    if (l->len < sizeof l->data - 2)
-        l->data[l->len++] = c;
+    return l->len + len + CLOSING_BYTES <= sizeof l->data;
 }
 
-static void puts_plain(struct line *l, const char *s)
+static void put(struct line *l, const char *s, size_t len)
 {
-    while (*s)
-        put(l, *s++);
+    memcpy(l->data + l->len, s, len);
+    l->len += len;
 }
 
+/* Bytes of the letter at S, as far as they are there. */
+static size_t letter(const char *s)
+{
+    size_t len = 1;
+    while (len < 4 && ((unsigned char)s[len] & 0xc0) == 0x80)
+        len++;
+    return len;
+}
+
+/* Whole letters and escapes only, so that a value that is cut reads all the same. */
 static void put_escaped(struct line *l, const char *s)
 {
-    size_t n = 0;
-    for (; *s && n < VALUE_MAX_BYTES; s++, n++) {
+    size_t taken = 0;
+    while (*s) {
+        char escape[8];
+        const char *text = s;
+        size_t len = letter(s), out = len;
         unsigned char c = (unsigned char)*s;
-        if (c == '"' || c == '\\') {
-            put(l, '\\');
-            put(l, *s);
-        } else if (c == '\n') {
-            puts_plain(l, "\\n");
+        if (c == '"' || c == '\\' || c == '\n') {
+            text = escape;
+            out = (size_t)snprintf(escape, sizeof escape, "\\%c", c == '\n' ? 'n' : c);
         } else if (c < 0x20 || c == 0x7f) {
-            char hex[8];
-            snprintf(hex, sizeof hex, "\\u%04x", c);
-            puts_plain(l, hex);
-        } else {
-            put(l, *s);
+            text = escape;
+            out = (size_t)snprintf(escape, sizeof escape, "\\u%04x", c);
         }
+        taken += len;
+        if (taken > VALUE_MAX_BYTES || !fits(l, out))
+            return;
+        put(l, text, out);
+        s += len;
     }
 }
 
@@ -132,36 +146,40 @@ static bool is_plain(const char *s)
     return true;
 }
 
+/* ` key=` or `,"key":`, and with LEN bytes behind it; false if the line is full. */
+static bool put_key(struct line *l, const char *key, size_t len)
+{
+    bool json = logger.format == LOG_JSON, first = l->len <= 1;
+    size_t key_len = strnlen(key, KEY_MAX_BYTES);
+    if (!fits(l, key_len + sizeof ",\"\":" - 1 + len))
+        return false;
+    if (!first)
+        put(l, json ? "," : " ", 1);
+    if (json)
+        put(l, "\"", 1);
+    put(l, key, key_len);
+    put(l, json ? "\":" : "=", json ? 2 : 1);
+    return true;
+}
+
 static void put_text(struct line *l, const char *key, const char *text)
 {
-    bool json = logger.format == LOG_JSON;
-    if (l->len > 1)
-        put(l, json ? ',' : ' ');
-    if (json)
-        put(l, '"');
-    puts_plain(l, key);
-    puts_plain(l, json ? "\":" : "=");
-    bool quoted = json || !is_plain(text);
+    bool quoted = logger.format == LOG_JSON || !is_plain(text);
+    if (!put_key(l, key, 1))
+        return;
     if (quoted)
-        put(l, '"');
+        put(l, "\"", 1);
     put_escaped(l, text);
     if (quoted)
-        put(l, '"');
+        put(l, "\"", 1);
 }
 
 static void put_int(struct line *l, const char *key, int64_t value)
 {
     char digits[32];
-    snprintf(digits, sizeof digits, "%" PRId64, value);
-    if (logger.format != LOG_JSON) {
-        put_text(l, key, digits);
-        return;
-    }
-    put(l, ',');
-    put(l, '"');
-    puts_plain(l, key);
-    puts_plain(l, "\":");
-    puts_plain(l, digits);
+    size_t len = (size_t)snprintf(digits, sizeof digits, "%" PRId64, value);
+    if (put_key(l, key, len))
+        put(l, digits, len);
 }
 
 static void put_field(struct line *l, const struct log_field *f)
@@ -194,7 +212,7 @@ void log_write(enum log_level level, const char *message, ...)
     struct line l;
     l.len = 0;
     if (logger.format == LOG_JSON)
-        put(&l, '{');
+        put(&l, "{", 1);
     char now[25];
     clock_format(clock_wall_ms(), now);
     put_text(&l, "ts", now);
@@ -211,8 +229,8 @@ void log_write(enum log_level level, const char *message, ...)
     }
     va_end(args);
     if (logger.format == LOG_JSON)
-        l.data[l.len++] = '}';
-    l.data[l.len++] = '\n';
+        put(&l, "}", 1);
+    put(&l, "\n", 1);
     if (write(logger.fd, l.data, l.len) != (ssize_t)l.len)
         logger.lost++;
     errno = saved;

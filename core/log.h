@@ -48,7 +48,6 @@ static inline struct log_field log_errno(int error)
 }
 
 #define LOG_END ((struct log_field){NULL, NULL, 0, LOG_KIND_END})
-#define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__, LOG_END)
 #define log_info(...) log_write(LOG_INFO, __VA_ARGS__, LOG_END)
 #define log_warn(...) log_write(LOG_WARN, __VA_ARGS__, LOG_END)
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__, LOG_END)

@@ -100,13 +100,6 @@ static void add_person(struct resolving *r, struct recipient person)
     l->numbers.slots[at] = (uint32_t)l->count;
 }
 
-static bool is_hidden(uint32_t code)
-{
-    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == TEXT_INVALID || code == 0x200e ||
-           code == 0x200f || code == 0x061c || (code >= 0x2028 && code <= 0x202e) ||
-           (code >= 0x2066 && code <= 0x2069);
-}
-
 /* For people: whole code points of at most WHO_BYTES bytes, what does not show as "?"; a number masked. */
 static const char *shown(struct resolving *r, const char *text, size_t len)
 {
@@ -122,7 +115,7 @@ static const char *shown(struct resolving *r, const char *text, size_t len)
     for (size_t i = 0; i < len; i += used) {
         uint32_t code = text_decode(text + i, len - i, &used);
         char bytes[4];
-        size_t size = text_encode(is_hidden(code) ? '?' : code, bytes);
+        size_t size = text_encode(text_hides(code) ? '?' : code, bytes);
         if (n + size > WHO_BYTES)
             break;
         memcpy(out + n, bytes, size);

@@ -63,6 +63,13 @@ bool control_is_masked(const cJSON *request)
     return !cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(request, "masked"));
 }
 
+const char *control_phone(const struct control *c, const cJSON *item, char out[PHONE_SIZE])
+{
+    const char *text = cJSON_GetStringValue(item);
+    const char *country = slice_text(slice_find(c->slice, "numbers", NULL), "default_country", NULL);
+    return text ? phone_normalise(text, strlen(text), country, out) : "it is no text";
+}
+
 void control_who(const cJSON *request, char out[CONTROL_WHO_MAX])
 {
     int64_t uid = control_number(request, "uid", -1);
@@ -134,7 +141,7 @@ static cJSON *job_brief(const struct store_job *j, bool masked, int64_t now_ms)
     add_text(o, "provider", j->provider);
     cJSON_AddNumberToObject(o, "attempt", j->attempt);
     cJSON_AddNumberToObject(o, "age_ms", (double)(now_ms - j->created_ms));
-    if (j->state == JOB_QUEUED)
+    if (j->state == JOB_QUEUED || (j->state == JOB_HELD && to[0]))
         cJSON_AddNumberToObject(o, "due_in_ms", (double)(j->due_ms > now_ms ? j->due_ms - now_ms : 0));
     add_text(o, "reason", j->reason);
     if (j->code)

@@ -5,6 +5,7 @@
 #ifndef DISPATCHER_CONTROL_PARTS_H
 #define DISPATCHER_CONTROL_PARTS_H
 
+#include "core/phone.h"
 #include "dispatcher/control.h"
 
 /* {"ok":true}; the caller adds to it and gives it to role_reply. */
@@ -18,6 +19,9 @@ const char *control_text(const cJSON *request, const char *name);
 int64_t control_number(const cJSON *request, const char *name, int64_t otherwise);
 /* Whether numbers are to be shown with all but their last digits hidden. */
 bool control_is_masked(const cJSON *request);
+/* A phone number of a request, completed as those of the configuration are: NULL with E.164 in OUT; otherwise
+ * why it is none. */
+const char *control_phone(const struct control *c, const cJSON *item, char out[PHONE_SIZE]);
 /* "uid 0", for records. */
 enum { CONTROL_WHO_MAX = 48 };
 void control_who(const cJSON *request, char out[CONTROL_WHO_MAX]);

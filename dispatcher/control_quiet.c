@@ -152,6 +152,17 @@ static void apply_silence(struct writing *w, const struct store_fact *fact)
         log_error("a silence cannot be used", log_str("id", id), log_str("reason", why));
 }
 
+/* It holds all the same: the rule may come with the next reload. */
+static void add_doubt(const struct control *c, const char *when, cJSON *answer)
+{
+    char words[SILENCES_WHY_SIZE];
+    const char **names = rules_names(c->rules);
+    const char *doubt = silences_doubt(when, names, words, sizeof words);
+    if (doubt)
+        cJSON_AddStringToObject(answer, "warning", doubt);
+    free(names);
+}
+
 static void finish_silence(struct writing *w)
 {
     const char *id = w->facts[0].name + sizeof silence_prefix - 1;
@@ -160,6 +171,7 @@ static void finish_silence(struct writing *w)
     cJSON_AddStringToObject(o, "id", id);
     cJSON_AddNumberToObject(o, "from_ms", (double)control_number(fact, "from_ms", 0));
     cJSON_AddNumberToObject(o, "until_ms", (double)until_ms);
+    add_doubt(w->control, control_text(fact, "when"), o);
     log_info("a silence was added", log_str("id", id), log_str("by", w->who),
              log_str("when", control_text(fact, "when")),
              log_int("seconds", (until_ms - store_now_ms(w->control->store)) / 1000),
@@ -234,7 +246,9 @@ static cJSON *one_silence(struct control *c, const char *id, const char *text, i
     cJSON_AddStringToObject(o, "id", id);
     cJSON_AddStringToObject(o, "state", state_of(control_number(o, "from_ms", 0), until_ms, now_ms));
     cJSON_AddNumberToObject(o, "left_ms", (double)(until_ms > now_ms ? until_ms - now_ms : 0));
-    cJSON_AddNumberToObject(o, "matched", (double)silences_matched(c->silences, id));
+    uint64_t failed, matched = silences_matched(c->silences, id, &failed);
+    cJSON_AddNumberToObject(o, "matched", (double)matched);
+    cJSON_AddNumberToObject(o, "failed", (double)failed);
     return o;
 }
 
@@ -302,14 +316,6 @@ void control_silence_expire(struct control *c, uint64_t id, const cJSON *request
 
 /* ---- opt-outs ---- */
 
-/* NULL with E.164 in OUT; otherwise why it is no number. */
-static const char *plain_number(const struct control *c, const cJSON *item, char out[PHONE_SIZE])
-{
-    const char *text = cJSON_GetStringValue(item);
-    const char *country = slice_text(slice_find(c->slice, "numbers", NULL), "default_country", NULL);
-    return text ? phone_normalise(text, strlen(text), country, out) : "it is no text";
-}
-
 static const cJSON *numbers_of(const cJSON *request, size_t *count)
 {
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(request, "numbers");
@@ -334,7 +340,7 @@ static bool check_numbers(const struct control *c, uint64_t id, const cJSON *req
         return false;
     }
     for (size_t i = 0; i < count; i++, at = at->next) {
-        const char *word = cJSON_GetStringValue(at), *why = plain_number(c, at, number);
+        const char *word = cJSON_GetStringValue(at), *why = control_phone(c, at, number);
         if (why) {
             snprintf(error, sizeof error, "not a phone number, \"%s\": %s",
                      str_mask_number(word ? word : "", masked, sizeof masked), why);
@@ -465,7 +471,7 @@ static void change_opt_outs(struct control *c, uint64_t id, const cJSON *request
     const cJSON *at = numbers_of(request, &count);
     struct writing *w = writing_new(c, id, request, 2 * count);
     for (; at && count; at = at->next, count--) {
-        plain_number(c, at, number);
+        control_phone(c, at, number);
         if (silences_opted_out(c->silences, number, store_now_ms(c->store)) == removes)
             add_change(w, number, removes);
     }

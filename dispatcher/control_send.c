@@ -30,9 +30,11 @@ static void sending_free(struct sending *s)
     free(s);
 }
 
-static void add_job(struct sending *s, const char *number, const char *text, const char *from,
+static void add_job(struct sending *s, const cJSON *to, const char *text, const char *from,
                     const struct slice_block *provider)
 {
+    char number[PHONE_SIZE];
+    control_phone(s->control, to, number);
     for (size_t i = 0; i < s->decision.jobs_count; i++)
         if (strcmp(s->jobs[i].number, number) == 0)
             return;
@@ -61,8 +63,7 @@ static void add_job(struct sending *s, const char *number, const char *text, con
     j->state = JOB_QUEUED;
     j->generation = 1;
     j->points_micro = -1;
-    j->parts = -1;
-    j->price_micro = -1;
+    rules_by_hand(s->control->rules, j, s->decision.event_ms);
 }
 
 static void reply_sent(struct sending *s)
@@ -85,6 +86,8 @@ static void on_inserted(struct store_unit *unit, enum store_status status)
 {
     struct sending *s = unit->arg;
     queue_settle(s->control->queue, s->ticket, status == STORE_OK);
+    for (size_t i = 0; status == STORE_OK && i < s->decision.jobs_count; i++)
+        rules_note(s->control->rules, &s->jobs[i], s->decision.event_ms);
     if (status == STORE_OK)
         reply_sent(s);
     else
@@ -94,7 +97,8 @@ static void on_inserted(struct store_unit *unit, enum store_status status)
 }
 
 /* Why the request is no message, with *HINT; NULL if it is one. */
-static const char *fault_of(const cJSON *to, const char *text, const char *from, const char **hint)
+static const char *fault_of(const struct control *c, const cJSON *to, const char *text, const char *from,
+                            const char **hint)
 {
     if (!text || !text[0])
         return "the message is empty";
@@ -106,8 +110,8 @@ static const char *fault_of(const cJSON *to, const char *text, const char *from,
     if (!to || count < 1 || count > CONTROL_SEND_TO_MAX)
         return "to whom?";
     for (int i = 0; i < count; i++) {
-        const char *number = cJSON_GetStringValue(cJSON_IsArray(to) ? cJSON_GetArrayItem(to, i) : to);
-        if (number && phone_is(number))
+        char number[PHONE_SIZE];
+        if (!control_phone(c, cJSON_IsArray(to) ? cJSON_GetArrayItem(to, i) : to, number))
             continue;
         *hint = "numbers are written with country code, as in +48500500500";
         return "not a phone number";
@@ -121,7 +125,7 @@ void control_send(struct control *c, uint64_t id, const cJSON *request)
     const char *text = control_text(request, "message"), *from = control_text(request, "from");
     const struct slice_block *provider = slice_find(c->slice, "provider", control_text(request, "provider"));
     const char *hint = provider ? NULL : "\"bridgebell status\" lists them";
-    const char *fault = provider ? fault_of(to, text, from, &hint) : "no such provider";
+    const char *fault = provider ? fault_of(c, to, text, from, &hint) : "no such provider";
     if (fault) {
         control_refuse(id, fault, hint);
         return;
@@ -137,8 +141,7 @@ void control_send(struct control *c, uint64_t id, const cJSON *request)
     const char *sender_name = from ? from : slice_text(provider, "from", NULL);
     int count = cJSON_IsArray(to) ? cJSON_GetArraySize(to) : 1;
     for (int i = 0; i < count; i++)
-        add_job(s, cJSON_GetStringValue(cJSON_IsArray(to) ? cJSON_GetArrayItem(to, i) : to), text,
-                sender_name, provider);
+        add_job(s, cJSON_IsArray(to) ? cJSON_GetArrayItem(to, i) : to, text, sender_name, provider);
     s->intake.bridge = "";
     s->intake.mark_ms = -1;
     s->intake.decisions = &s->decision;

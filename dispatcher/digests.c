@@ -61,10 +61,7 @@ void digests_note(struct digests *d, const struct store_job *job)
     const struct store_noise *n = job->noise;
     if (!n || !n->opened)
         return;
-    int64_t due_ms = n->why == n->merge.why ? n->merge.due_ms
-                     : n->why == WHY_BUDGET ? n->budget.due_ms
-                                            : n->storm.due_ms;
-    int64_t in_ms = due_ms - store_now_ms(d->store);
+    int64_t in_ms = n->digest_due_ms - store_now_ms(d->store);
     look_in(d, in_ms > 0 ? in_ms : 0);
 }
 

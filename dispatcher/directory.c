@@ -239,11 +239,17 @@ struct directory *directory_new(const struct slice *slice, struct faults *faults
 
 void directory_keep(struct directory *d)
 {
-    if (!d)
-        return;
     d->keeps = true;
     if (!d->trouble)
         keep(d);
+}
+
+void directory_forget(const struct slice *slice)
+{
+    char *path = directory_kept_path(slice);
+    if (path && unlink(path) == 0)
+        log_info("the copy of the directory is removed: none is configured", log_str("file", path));
+    free(path);
 }
 
 void directory_free(struct directory **p)

@@ -41,8 +41,10 @@ enum {
  * file is taken instead of one with faults, which are logged then. Without a fault afterwards the directory
  * is never NULL if it is configured. SLICE must outlive it. */
 struct directory *directory_new(const struct slice *slice, struct faults *faults);
-/* From now on the copy is written; for the one process that has the store. D may be NULL. */
+/* From now on the copy is written; for the one process that has the store. */
 void directory_keep(struct directory *d);
+/* Removes the copy, where no directory is configured any more. */
+void directory_forget(const struct slice *slice);
 void directory_free(struct directory **d);
 
 /* NULL if unknown, or without a directory (D NULL, here and below). Valid until directory_refresh says that

@@ -213,5 +213,6 @@ void door_free(struct door **p)
     if (d->http)
         evhttp_free(d->http); /* closes the listening socket too */
     loop_timer_free(&d->again);
+    the_door = NULL;
     free(d);
 }

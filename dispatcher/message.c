@@ -97,11 +97,6 @@ void message_free(struct message *m)
     memset(m, 0, sizeof *m);
 }
 
-bool message_given(const struct message *m)
-{
-    return m->plain || m->count;
-}
-
 /* ---- rendering ---- */
 
 const struct expr_template *message_translated(const struct message *m, const char *lang)

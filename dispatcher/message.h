@@ -34,7 +34,6 @@ void message_load(struct message *m, const struct slice_block *b, const char *na
 /* Adds a text of the program's own in a language. */
 void message_add(struct message *m, const char *lang, const char *text);
 void message_free(struct message *m);
-bool message_given(const struct message *m);
 /* The translation for a language: that of "pt-BR", else of "pt", else NULL. */
 const struct expr_template *message_translated(const struct message *m, const char *lang);
 /* The template for a language: the translation, else the plain one. */

@@ -424,6 +424,8 @@ static void add_budget(struct gates *g, const struct budgets *b, size_t kind, co
     finish(&w, &gate->key);
 }
 
+static const char in_all[] = "in all";
+
 static void add_budgets(struct gates *g, const struct group *group)
 {
     static const struct budgets none;
@@ -432,21 +434,34 @@ static void add_budgets(struct gates *g, const struct group *group)
     for (size_t i = 0; i < BUDGETS; i++) {
         add_budget(g, rule, i, "rule ", g->m->rule);
         add_budget(g, person, i, "one person", g->m->to->number);
-        add_budget(g, &g->n->budgets, i, "in all", "");
+        add_budget(g, &g->n->budgets, i, in_all, "");
     }
 }
 
 /* Most gates that any message can have. */
 enum { GATES_MAX = 1 + 2 * RATES_MAX + 1 + 3 + 3 * BUDGETS };
 
-static struct store_noise *all_gates(struct gates *g)
+static void begin_gates(struct gates *g)
 {
     static struct store_noise *scratch;
-    const struct group *group = group_of(g->n, g->m->to);
     if (!scratch)
         scratch = store_noise_new(GATES_MAX);
     scratch->count = 0;
     g->out = scratch;
+}
+
+static struct store_noise *end_gates(const struct gates *g)
+{
+    struct store_noise *out = store_noise_new(g->out->count);
+    out->shadow = g->shadow;
+    memcpy(out->gates, g->out->gates, g->out->count * sizeof out->gates[0]);
+    return out;
+}
+
+static struct store_noise *all_gates(struct gates *g)
+{
+    const struct group *group = group_of(g->n, g->m->to);
+    begin_gates(g);
     if (g->r) {
         add_duplicate(g);
         add_throttle(g);
@@ -456,10 +471,7 @@ static struct store_noise *all_gates(struct gates *g)
         add_storm(g);
     add_caps(g);
     add_budgets(g, group);
-    struct store_noise *out = store_noise_new(scratch->count);
-    out->shadow = g->shadow;
-    memcpy(out->gates, scratch->gates, scratch->count * sizeof out->gates[0]);
-    return out;
+    return end_gates(g);
 }
 
 /* ---- quiet hours and digests ---- */
@@ -585,4 +597,17 @@ struct store_noise *noise_of_digest(const struct noise *n, const struct noise_ru
 {
     struct gates g = {.n = n, .r = r, .m = m, .shadow = shadow, .closing = true};
     return all_gates(&g);
+}
+
+struct store_noise *noise_by_hand(const struct noise *n, const struct noise_message *m)
+{
+    struct gates g = {.n = n, .m = m};
+    begin_gates(&g);
+    for (size_t i = 0; i < BUDGETS; i++)
+        add_budget(&g, &n->budgets, i, in_all, "");
+    for (size_t i = 0; i < g.out->count; i++) {
+        g.out->gates[i].critical = true;
+        g.out->gates[i].merges = false;
+    }
+    return end_gates(&g);
 }

@@ -49,6 +49,8 @@ struct store_noise *noise_of(const struct noise *n, const struct noise_rule *r, 
  * what it was when the digest was opened. */
 struct store_noise *noise_of_digest(const struct noise *n, const struct noise_rule *r, bool shadow,
                                     const struct noise_message *m);
+/* For a message of the operator's own: the budgets of the installation count it and refuse nothing. */
+struct store_noise *noise_by_hand(const struct noise *n, const struct noise_message *m);
 /* The index of the recipients block TITLE, RECIPIENTS_NO_GROUP if there is none. */
 int noise_group(const struct noise *n, const char *title);
 /* Suppressed for a reason that is known beforehand. */

@@ -190,12 +190,14 @@ struct queue_now {
     uint64_t ms; /* boot-time clock */
     uint64_t us; /* monotonic clock, for the slots */
 };
-struct queue_now queue_clock(void);
-
 /* queue.c */
+/* Both clocks, read once for a pass, so that all of it sees one moment. */
+struct queue_now queue_clock(void);
 void queue_wake(struct queue *q); /* a pass at the end of this turn of the loop */
 void queue_pass(struct queue *q); /* does all that may be done now; for tests as well */
+/* NULL if no provider of this name is configured, or none is named. */
 struct lane *queue_lane(struct queue *q, const char *provider);
+/* False while draining, and while outcomes wait that the store has refused. */
 bool queue_may_lease(const struct queue *q, uint64_t now_ms);
 /* Jobs of LANE are waiting in the store from DUE_MS on. */
 void queue_stir(struct lane *lane, uint64_t due_ms, enum job_priority priority);
@@ -217,20 +219,26 @@ double queue_slots(struct lane *lane, struct queue_now now);
 void queue_pace(struct lane *lane, uint64_t now_ms);
 /* Results in QUEUE_PACE_MS. */
 size_t queue_pace_of(const struct lane *lane, uint64_t now_ms);
+/* Asks the store for due jobs, as many as may be leased; at most one claim is under way. */
 void queue_claim(struct lane *lane, struct queue_now now);
 void queue_lease(struct lane *lane, struct lease *l, uint64_t now_ms); /* into ready */
 
 /* queue_grant.c */
+/* Gives ready requests to senders while there are slots and credit; they leave with queue_flush_grants. */
 void queue_grant(struct lane *lane, struct queue_now now);
 void queue_flush_grants(struct queue *q, struct queue_now now);
+/* Has a sender look at the provider, if the line waits for that. */
 void queue_probe(struct lane *lane, uint64_t now_ms);
+/* Requests that the sender may be given now. */
 uint64_t queue_credit(const struct queue_sender *s, uint64_t now_ms);
+/* NULL if it has gone. */
 struct queue_sender *queue_sender_find(struct queue *q, uint64_t id);
 void queue_senders_free(struct queue *q);
 
 /* queue_result.c */
 /* LIST holds the array of results as the message's last field. */
 void queue_results(struct queue_sender *s, uint64_t seq, struct msg_fields *list);
+/* What was granted and not answered in time: the outcome is unknown. */
 void queue_expire_leases(struct lane *lane, uint64_t now_ms);
 /* Gives leased jobs back that never left; frees the request. */
 void queue_give_back(struct lane *lane, struct request *r, const char *why);
@@ -242,7 +250,9 @@ struct change_set *queue_changes_new(struct queue *q, size_t size);
 struct store_change *queue_changes_add(struct change_set *set, struct verdict **verdict);
 /* To the store, again and again until it is committed. */
 void queue_changes_submit(struct change_set *set);
+/* Submits again what the store refused, after a pause. */
 void queue_retry_changes(struct queue *q);
+/* S speaks for the sender process INCARNATION, which may have been connected before. */
 void queue_stream_attach(struct queue_sender *s, uint64_t incarnation);
 void queue_stream_detach(struct queue_sender *s, uint64_t now_ms);
 /* The changes that the message SEQ of the stream's sender led to: submits them, and acknowledges SEQ once
@@ -250,6 +260,7 @@ void queue_stream_detach(struct queue_sender *s, uint64_t now_ms);
 void queue_stream_add(struct stream *t, struct change_set *set, uint64_t seq);
 /* Acknowledges what is committed without a gap. */
 void queue_stream_acknowledge(struct stream *t);
+/* Forgets processes that have been away for long. */
 void queue_streams_tidy(struct queue *q, uint64_t now_ms);
 void queue_streams_free(struct queue *q);
 /* Counts and logs a job that a claim found past its time. */

@@ -197,6 +197,14 @@ void rules_free(struct rules **p)
     free(r);
 }
 
+const char **rules_names(const struct rules *r)
+{
+    const char **names = xcalloc(r->count + 1, sizeof *names);
+    for (size_t i = 0; i < r->count; i++)
+        names[i] = r->list[i].name;
+    return names;
+}
+
 void rules_use_members(struct rules *r, struct members *members)
 {
     r->members = members;
@@ -204,7 +212,10 @@ void rules_use_members(struct rules *r, struct members *members)
 
 void rules_keep_people(struct rules *r)
 {
-    directory_keep(r->directory);
+    if (r->directory)
+        directory_keep(r->directory);
+    else
+        directory_forget(r->slice);
 }
 
 void rules_refresh(struct rules *r)

@@ -26,6 +26,9 @@ void rules_free(struct rules **r);
 /* Silences and opt-outs that hold from now on; NULL: none. They must outlive R. */
 void rules_silences(struct rules *r, struct silences *silences);
 
+/* The names of all rules, NULL-terminated, in the order of the file; the caller frees the array. */
+const char **rules_names(const struct rules *r);
+
 /* Where members of containers are looked up; without it (or NULL) nobody knows any. */
 void rules_use_members(struct rules *r, struct members *members);
 /* From now on a copy of the directory is kept (directory.h); for the process that has the store. */
@@ -63,6 +66,9 @@ void rules_expand(struct rules *r, const struct store_job *parent, const struct 
  * or the end of quiet hours in which its person is, and then nothing was made. */
 void rules_close_digest(struct rules *r, struct store_digest *digest, int64_t now_ms, int64_t *quiet_until_ms,
                         struct store_job *job);
+
+/* A message of the operator's own, with number and text: parts, price, and the budgets that count it. */
+void rules_by_hand(const struct rules *r, struct store_job *job, int64_t now_ms);
 
 /* A job with noise was inserted or closed: counts it and names in the log, now and then, what bites. */
 void rules_note(struct rules *r, const struct store_job *job, int64_t now_ms);

@@ -58,15 +58,28 @@ static bool is_worth_telling(enum store_why why)
            why == WHY_UNKNOWN || why == WHY_NUMBER;
 }
 
+void rules_by_hand(const struct rules *r, struct store_job *j, int64_t now_ms)
+{
+    j->parts = (int32_t)sms_measure(j->text, strlen(j->text)).parts;
+    j->price_micro = prices_of(r->prices, j->number, (size_t)j->parts);
+    const struct noise_message message = {.rule = j->rule,
+                                          .text = j->text,
+                                          .price_micro = j->price_micro,
+                                          .event_ms = now_ms,
+                                          .now_ms = now_ms};
+    j->noise = noise_by_hand(r->noise, &message);
+}
+
 void rules_note(struct rules *r, const struct store_job *job, int64_t now_ms)
 {
     const struct store_noise *n = job->noise;
     struct rule *rule = rules_find(r, job->rule);
+    if (n)
+        tell_budgets(r, job);
     if (!n || !rule)
         return;
     if (n->why == WHY_SILENCE && r->silences)
         silences_count(r->silences, job->reason + strlen(RULES_SILENCE_WORD));
-    tell_budgets(r, job);
     if (!is_worth_telling(n->why))
         return;
     struct rule_told *told = &rule->told[n->why];

@@ -10,6 +10,7 @@
 #include "core/loop.h"
 #include "core/metrics.h"
 #include "core/str.h"
+#include "dispatcher/expr/analysis.h"
 #include "dispatcher/facts.h"
 
 enum {
@@ -226,10 +227,56 @@ void silences_count(struct silences *s, const char *id)
         one->matched++;
 }
 
-uint64_t silences_matched(const struct silences *s, const char *id)
+uint64_t silences_matched(const struct silences *s, const char *id, uint64_t *failed)
 {
     const struct silence *one = find(s, id);
+    *failed = one ? one->failed : 0;
     return one ? one->matched : 0;
+}
+
+/* ---- doubts ---- */
+
+static bool is_one_of(const struct expr_literal *word, const char *const *words)
+{
+    for (; *words; words++)
+        if (strlen(*words) == word->length && memcmp(*words, word->string, word->length) == 0)
+            return true;
+    return false;
+}
+
+static const char *doubt(const struct expr_requirement *need, const char *what, const char *const *words,
+                         char *out, size_t size)
+{
+    for (size_t i = 0; i < need->value_count; i++)
+        if (is_one_of(&need->values[i], words))
+            return NULL;
+    char *word = xstrndup(need->values[0].string, need->values[0].length);
+    const char *near = str_nearest(word, words);
+    snprintf(out, size, "there is no %s \"%.100s\"%s%.100s%s", what, word, near ? "; did you mean \"" : "",
+             near ? near : "", near ? "\"?" : "");
+    free(word);
+    return out;
+}
+
+const char *silences_doubt(const char *when, const char *const *rules, char *out, size_t size)
+{
+    static const char *const priorities[] = {"critical", "normal", "bulk", NULL};
+    struct expr_error error;
+    struct expr *expr = expr_compile_for(when, strlen(when), silence_env(), &expr_condition, &error);
+    struct expr_requirements *needs = expr ? expr_analyse(expr) : NULL;
+    const char *found = NULL;
+    for (size_t i = 0; needs && i < needs->count && !found; i++) {
+        const struct expr_requirement *need = &needs->items[i];
+        if (need->field_count || need->member || !need->textual)
+            continue;
+        if (need->slot == SILENCE_SLOT_RULE)
+            found = doubt(need, "rule", rules, out, size);
+        else if (need->slot == SILENCE_SLOT_PRIORITY)
+            found = doubt(need, "priority", priorities, out, size);
+    }
+    expr_requirements_free(&needs);
+    expr_free(&expr);
+    return found;
 }
 
 /* ---- opt-outs ---- */

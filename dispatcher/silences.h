@@ -55,12 +55,16 @@ int silences_check(const struct silences *s, const char *text, char *why, size_t
 /* In memory only; one that has the id is replaced. As silences_check. */
 int silences_put(struct silences *s, const char *id, const char *text, char *why, size_t size);
 void silences_remove(struct silences *s, const char *id);
+/* What is strange in an expression that compiles: it asks for a rule that is none of RULES (NULL-terminated),
+ * or for a priority that there is not. Words in OUT, or NULL. */
+const char *silences_doubt(const char *when, const char *const *rules, char *out, size_t size);
 /* The next id: small numbers that grow. */
 int64_t silences_new_id(struct silences *s);
 /* Counts a message that was suppressed because of silence ID, once that is committed. */
 void silences_count(struct silences *s, const char *id);
-/* How many messages the silence has kept from ringing since the start; 0 if it is not in memory. */
-uint64_t silences_matched(const struct silences *s, const char *id);
+/* How many messages the silence has kept from ringing since the start, and how often its expression failed;
+ * 0 if it is not in memory. */
+uint64_t silences_matched(const struct silences *s, const char *id, uint64_t *failed);
 void opt_out_put(struct silences *s, const char *number);
 void opt_out_remove(struct silences *s, const char *number);
 

@@ -222,9 +222,11 @@ int store_db_open(struct store_db *db, const struct store_options *options, stru
                   struct faults *faults);
 /* Whether pages and indexes agree; reads the whole file. */
 bool store_db_check(struct store_db *db);
+/* SQLite's code RC says that the file is damaged. */
 bool store_is_damage(int rc);
 /* Makes the file (0600) and puts its name on disk. -1 with errno. */
 int store_make_file(const char *path);
+/* Puts names in the directory of PATH on disk; makes the directory if its parent is there. -1 with errno. */
 int store_flush_directory(const char *path);
 void store_db_close(struct store_db *db);
 /* Closes without copying and removing the log, which SQLite does otherwise. */
@@ -235,19 +237,22 @@ sqlite3_stmt *db_stmt(struct store_db *db, enum store_sql which);
 bool db_row(struct store_db *db, sqlite3_stmt *st);
 /* Runs a statement that gives no rows; true if it worked. */
 bool db_run(struct store_db *db, sqlite3_stmt *st);
+/* Forgets an error, so that the next statement runs. */
 void db_clear(struct store_db *db);
+/* NULL is bound as NULL; neither is copied. */
 void db_bind_text(sqlite3_stmt *st, int index, const char *text);
 void db_bind_id(sqlite3_stmt *st, int index, const struct hash_id *id);
 /* A text of the database as a string of the caller's; NULL stays NULL. */
 char *db_text(sqlite3_stmt *st, int column);
 /* False if the column is not exactly an identity. */
 bool db_id(sqlite3_stmt *st, int column, struct hash_id *out);
+/* NULL if there is none; the caller frees. */
 char *db_meta(struct store_db *db, const char *name);
 bool db_meta_set(struct store_db *db, const char *name, const char *value);
 /* A row went from one state to another (-1: none). */
 void db_count(struct store_db *db, int from, int to);
 
-/* Runs the transaction's frame around units; all SQLite codes. */
+/* Runs the transaction's frame around units; all SQLite codes. A failed commit needs db_rollback. */
 int db_begin(struct store_db *db);
 int db_commit(struct store_db *db);
 void db_rollback(struct store_db *db);

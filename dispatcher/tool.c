@@ -7,6 +7,7 @@
 #include "core/buf.h"
 #include "core/log.h"
 #include "dispatcher/expr/expr.h"
+#include "dispatcher/expr/text.h"
 #include "dispatcher/rules.h"
 #include "dispatcher/tool_parts.h"
 #include "proto/event.h"
@@ -63,6 +64,21 @@ static int load_event(struct tool_event *t, const char *path, const char *bridge
 
 /* ---- eval ---- */
 
+/* What events hold may not move a terminal's cursor: such characters are escapes in JSON and "?" in words. */
+static void print_shown(FILE *out, const char *text, size_t len, bool json)
+{
+    size_t used;
+    for (size_t i = 0; i < len; i += used) {
+        uint32_t code = text_decode(text + i, len - i, &used);
+        if (!text_hides(code))
+            fwrite(text + i, 1, used, out);
+        else if (json)
+            fprintf(out, "\\u%04x", (unsigned)code);
+        else
+            fputc('?', out);
+    }
+}
+
 static void print_compile_error(const char *source, const struct expr_error *error)
 {
     char caret[1024];
@@ -77,8 +93,11 @@ static void print_failure(const char *source, struct expr_value failure)
     struct expr_error error;
     struct expr *expr = expr_compile(source, strlen(source), expr_event_env(), &error);
     size_t length = expr ? 0 : strlen(error.message);
-    if (expr || length != failure.length || memcmp(error.message, failure.as.string, length) != 0)
-        fprintf(stderr, "error: %.*s\n", (int)failure.length, failure.as.string);
+    if (expr || length != failure.length || memcmp(error.message, failure.as.string, length) != 0) {
+        fputs("error: ", stderr);
+        print_shown(stderr, failure.as.string, failure.length, false);
+        fputc('\n', stderr);
+    }
     if (!expr)
         print_compile_error(source, &error);
     expr_free(&expr);
@@ -96,7 +115,7 @@ static int print_value(const char *source, struct expr_value value, struct expr_
         fprintf(stderr, "error: the value cannot be written as JSON\n");
         return TOOL_FAILED;
     }
-    fwrite(text, 1, len, stdout);
+    print_shown(stdout, text, len, true);
     putchar('\n');
     return fflush(stdout) == 0 ? TOOL_FINE : TOOL_FAILED;
 }

@@ -1,5 +1,6 @@
 #include "listener/rpc.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "core/alloc.h"

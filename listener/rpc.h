@@ -8,7 +8,6 @@
 #define LISTENER_RPC_H
 
 #include <cjson/cJSON.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 enum rpc_form {

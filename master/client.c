@@ -1,6 +1,5 @@
 #include "master/client.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>

@@ -16,7 +16,13 @@
 #include "core/log.h"
 #include "core/loop.h"
 
-enum { BACKLOG = 64, IDLE_S = 60, WRITE_S = 10, DISCARDS_MAX = 256 };
+enum {
+    BACKLOG = 64,
+    IDLE_S = 60,
+    WRITE_S = 10,
+    DISCARDS_MAX = 256,
+    ANSWERS_KEPT_MAX = 256 * 1024, /* bytes that a client has not taken yet; then its next line waits */
+};
 
 const char *const control_door_files[CONTROL_DOORS] = {"status.sock", "control.sock"};
 static const mode_t door_modes[CONTROL_DOORS] = {0660, 0600};
@@ -180,12 +186,18 @@ static void handle_line(struct client *c, const char *line, size_t len)
     cJSON_Delete(body);
 }
 
-/* Takes the next line off the input, if none is being worked on or being answered. */
+/* One who does not read his answers gets no more of them. */
+static bool is_full(const struct client *c)
+{
+    return evbuffer_get_length(bufferevent_get_output(c->bev)) >= ANSWERS_KEPT_MAX;
+}
+
+/* Takes the next line off the input, if none is being worked on. */
 static void read_line(struct client *c)
 {
     struct evbuffer *in = bufferevent_get_input(c->bev);
     size_t len;
-    if (c->is_busy || c->is_leaving || evbuffer_get_length(bufferevent_get_output(c->bev)))
+    if (c->is_busy || c->is_leaving || is_full(c))
         return;
     char *line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF);
     if (line)
@@ -209,6 +221,17 @@ static void on_read(struct bufferevent *bev, void *arg)
     read_line(arg);
 }
 
+/* Lines that came with the last request are looked at in a pass of their own, so that a long row of them
+ * neither recurses nor holds up others. */
+static void read_more(void *arg)
+{
+    uint64_t *id = arg;
+    struct client *c = find_client(*id);
+    free(id);
+    if (c)
+        read_line(c);
+}
+
 /* A socket that is closed with bytes unread resets the connection, and the answer may be lost with it. */
 static void discard_input(evutil_socket_t fd)
 {
@@ -217,7 +240,6 @@ static void discard_input(evutil_socket_t fd)
         ;
 }
 
-/* What was said is written: now the next line may be taken, so that nobody has answers pile up here. */
 static void on_written(struct bufferevent *bev, void *arg)
 {
     struct client *c = arg;
@@ -290,6 +312,12 @@ void control_answer(uint64_t id, cJSON *answer)
     }
     c->is_busy = false;
     send_line(c, answer);
+    if (is_full(c))
+        return; /* until it is written */
+    bufferevent_enable(c->bev, EV_READ);
+    uint64_t *copy = xmalloc(sizeof *copy);
+    *copy = id;
+    loop_defer(read_more, copy);
 }
 
 cJSON *control_refusal(const char *error, const char *hint)

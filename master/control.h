@@ -2,8 +2,8 @@
  * The two command sockets: status.sock, which the group may use, and control.sock for the owner and root.
  * File permissions are the rights.
  *
- * A client sends JSON objects, one a line, and gets one line for each, in order; the next one is taken when
- * the answer to the last is written. Requests are bounded in size, clients in number, both in patience; a
+ * A client sends JSON objects, one a line, and gets one line for each, in order; none is taken from one
+ * who leaves many answers unread. Requests are bounded in size, clients in number, both in patience; a
  * client that sends garbage is told so and closed, and nobody else notices. Who asks is known from the socket
  * (SO_PEERCRED), not from what it says.
  */

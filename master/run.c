@@ -1,5 +1,9 @@
-#include "master/run.h"
-
+/*
+ * `bridgebell run`: the master itself, in the foreground.
+ *
+ * The order matters: the lock first, so that a second master disturbs nothing; then what only root may bind;
+ * then the drop to the user; then the secrets, so that what starts can also reload.
+ */
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -180,7 +184,7 @@ static void cleanup(void)
     free(master.file);
 }
 
-int run_master(const char *file)
+static int run_master(const char *file)
 {
     int code = COMMAND_FAILED;
     /* What children make in the runtime directory is the owner's alone. */

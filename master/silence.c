@@ -103,6 +103,8 @@ static int silence_add(const struct arguments *arguments)
     else
         printf("silence %s holds until %s (%s)\n", json_text(answer, "id"), until,
                str_duration(until_ms - now_ms, left, sizeof left));
+    if (json_text(answer, "warning")[0])
+        fprintf(stderr, "bridgebell: %s\n", json_text(answer, "warning"));
     cJSON_Delete(answer);
     return COMMAND_FINE;
 }
@@ -116,8 +118,8 @@ static enum text_colour colour_of(const char *state)
 
 static void print_silences(const cJSON *answer)
 {
-    static const char *const heads[] = {">id",      "state", "until",   ">left",
-                                        ">matched", "by",    "comment", "when"};
+    static const char *const heads[] = {">id",     "state", "until",   ">left", ">matched",
+                                        ">failed", "by",    "comment", "when"};
     struct table *t = table_new(heads, sizeof heads / sizeof heads[0]);
     const cJSON *one;
     cJSON_ArrayForEach(one, json_member(answer, "silences"))
@@ -129,6 +131,7 @@ static void print_silences(const cJSON *answer)
         table_cell(t, moment_format((int64_t)json_number(one, "until_ms"), until, sizeof until));
         table_cell(t, left_ms > 0 ? str_duration((int64_t)left_ms, left, sizeof left) : "");
         table_cell_number(t, json_number(one, "matched"));
+        table_cell_number(t, json_number(one, "failed"));
         table_cell(t, json_text(one, "by"));
         table_cell(t, json_text(one, "comment"));
         table_cell(t, json_text(one, "when"));

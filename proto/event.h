@@ -29,7 +29,7 @@ enum {
 };
 
 /* How a type relates to its item; decides the key and what cancel-on-delete looks for. */
-enum event_sort { EVENT_CREATED, EVENT_UPDATED, EVENT_DELETED, EVENT_STATS, EVENT_UNKNOWN };
+enum event_sort { EVENT_CREATED, EVENT_UPDATED, EVENT_DELETED, EVENT_STATS };
 
 /* One row of the table. Members are names in `data`; NULL where the type has none. */
 struct event_type {

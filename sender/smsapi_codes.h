@@ -27,7 +27,7 @@ struct smsapi_code {
 };
 
 /* Named where the code itself matters. */
-enum { SMSAPI_IDX_USED = 53, SMSAPI_BAD_NUMBER = 13 };
+enum { SMSAPI_BAD_NUMBER = 13 };
 
 /* The row of CODE. A code that is not in the table has no class and proves nothing (CONTRACT.md section 4:
  * "do not loop: small retry count"). Never NULL. */

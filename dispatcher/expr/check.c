@@ -72,7 +72,8 @@ static struct check_kind kind_of_value(struct expr_value value)
         else
             key = expr_list_at(value, i);
         kind.elements |= EXPR_SET(key.type);
-        kind.values |= map ? EXPR_SET(element.type) : 0;
+        if (map)
+            kind.values |= EXPR_SET(element.type);
     }
     return kind;
 }

@@ -84,6 +84,13 @@ uint32_t text_decode(const char *text, size_t len, size_t *used)
     return code;
 }
 
+bool text_hides(uint32_t code)
+{
+    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == TEXT_INVALID || code == 0x200e ||
+           code == 0x200f || code == 0x061c || (code >= 0x2028 && code <= 0x202e) ||
+           (code >= 0x2066 && code <= 0x2069);
+}
+
 size_t text_count(const char *text, size_t len)
 {
     size_t count = 0;

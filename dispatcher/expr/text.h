@@ -19,6 +19,9 @@ size_t text_encode(uint32_t code, char *out);
  * one).
  */
 uint32_t text_decode(const char *text, size_t len, size_t *used);
+/* What a terminal would obey or not show: control characters, line separators, those that turn the direction
+ * of the text, and TEXT_INVALID. */
+bool text_hides(uint32_t code);
 /* The number of code points; each piece of invalid UTF-8 counts as one. */
 size_t text_count(const char *text, size_t len);
 /* The length of the longest start of the text that is valid UTF-8. */

@@ -68,6 +68,16 @@ def test_events_from_a_file_and_from_standard_input(tmp_path):
     assert result.returncode == 2 and "event.json: longer than 16 MiB" in result.stderr
 
 
+def test_nothing_reaches_the_terminal_that_it_would_obey(tmp_path):
+    path = tmp_path / "event.json"
+    hidden = "\x1b[2J\x7f\x9b\u200e\u202e\u2066\u2028\n"
+    path.write_text(json.dumps({**EVENT, "data": {"x": hidden + "ż"}}))
+    shown = run("data.x", "--event", path).stdout
+    assert shown[:-1].isprintable() and json.loads(shown) == hidden + "ż"
+    result = run("data[data.x]", "--event", path)
+    assert result.stderr == "error: no such key: '?[2J???????ż'\n"
+
+
 def test_wrong_words_are_a_matter_of_usage():
     assert run().returncode == 2
     assert run("1", "2").returncode == 2

@@ -862,3 +862,11 @@ def test_inbox_entries_are_caught_up(line, bell):
     world.provider.wait_accepted(1)
     item = missed(world, one, lambda: world.bridge.inbox_entry(inbox, files=2)["id"])
     assert rings(world, 2) == {f"{live_item} 1", f"{item} 2"}
+
+
+def test_a_file_whose_message_never_comes_is_counted(line, bell):
+    world = line()
+    one = bell(world.config(world.rule(when=INBOX, message="{{ item }}"))).start()
+    connected(one)
+    world.bridge.inbox_entry(world.bridge.create("inbox")["id"], files=1, message=False)
+    until("the file to be let go", lambda: 'listener_events_total{bridge="main",kind="strayed"} 1\n' in one.http("/metrics")[1])

@@ -118,6 +118,27 @@ def test_a_silence_ends_by_itself(world):
     assert world.noise() == {"silence": 1, "rings": 1}
 
 
+def test_a_silence_that_cannot_match_is_doubted(world):
+    one = world.start(rule())
+
+    def doubt(when):
+        done = one.cli("silence", "add", when, "--for", "1h")
+        assert done.stdout.startswith("silence ")
+        return done.stderr
+    assert doubt("rule == 'lorm'") == 'bridgebell: there is no rule "lorm"; did you mean "lorem"?\n'
+    assert doubt("author == 'x' && rule in ['other', 'none']").startswith('bridgebell: there is no rule "')
+    assert doubt("priority == 'kritical'") == 'bridgebell: there is no priority "kritical"; did you mean "critical"?\n'
+    for fine in ("rule in ['none', 'lorem']", "rule != 'none'", "rule.startsWith('x')", "priority != 'bulk'"):
+        one.cli("silence", "expire", one.cli("silence", "add", f"author == 'y' && ({fine})", "--for", "1h").stdout.split()[1])
+        assert doubt(f"author == 'y' && ({fine})") == ""
+    # One that fails is counted.
+    doubt("data.no.such.field == 1")
+    world.say()
+    world.wait_noise({"rings": 1})
+    shown = json.loads(one.cli("silence", "ls", "--json").stdout)["silences"]
+    assert [s["failed"] for s in shown if "such" in s["when"]] == [1]
+
+
 def test_who_has_opted_out_does_not_ring(world):
     one = world.start(rule(to=f'"{NUMBER}", "{OTHER}"'))
     one.cli("optout", "add", OTHER)
@@ -349,6 +370,18 @@ def test_digests_follow_the_clock(world):
     world.wait_noise({"digest": 2})
     world.clock.forward(7201)
     assert world.texts(1) == ["lorem: 2 messages since 12:00. Latest: m 1"]
+
+
+def test_what_is_held_says_until_when(world):
+    one = world.start(rule(more="digest = 2h"), at="2026-11-27 12:00")
+    world.say()
+    world.wait_noise({"digest": 1})
+    world.clock.forward(3600)
+    held = world.jobs("held")
+    assert 3500000 < held[0]["due_in_ms"] <= 3600000
+    assert re.search(r" (59m\d\ds|1h00m) ", one.cli("queue", "ls", "--state", "held").stdout)
+    tried = one.cli("explain", world.jobs("merged")[0]["id"]).stdout
+    assert re.search(rf"joins digest {held[0]['id'][:10]}, which closes at 2026-11-27T14:00:", tried)
 
 
 def test_digests_that_wait_for_room_become_one(world):
@@ -594,6 +627,23 @@ def test_budgets_of_money_and_of_people(world):
     world.say()
     world.wait_noise({"rings": 2, "budget": 3}, "money")
     world.wait_noise({"rings": 6, "budget": 4}, "people")
+
+
+def test_what_a_person_sends_counts_and_is_never_refused(world):
+    more = ('limits { sms_per_day = 3 warn_at = 50 digest_at = 100 }\nprices { table = { "+48: 0.10" } }\n'
+            'numbers { default_country = "+48" }\n')
+    one = world.start(rule(), at="2026-11-27 12:00", more=more)
+    one.cli("optout", "add", OTHER)
+    one.cli("send", "--to", "500 500 500", "--to", OTHER, "--message", "x" * 170)
+    until("the warning", lambda: [w["used"] for w in one.status()["budget_warnings"]] == [2])
+    world.say(2)
+    world.wait_noise({"rings": 1, "budget": 1})
+    one.cli("send", "--to", NUMBER, "--message", "one more")
+    world.wait_noise({"rings": 3}, "(send)")
+    row = [r for r in one.status()["noise"] if r["rule"] == "(send)"][0]
+    assert row["parts"] == 5 and row["price"] == pytest.approx(0.5)
+    assert sorted(world.texts(4)) == ["m 0", "one more", "x" * 170, "x" * 170]
+    assert one.cli("send", "--to", "48500500500", "--message", "x", check=False).returncode == 1
 
 
 def test_the_day_of_a_budget_is_local(world):

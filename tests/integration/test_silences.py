@@ -34,7 +34,7 @@ def test_a_silence_is_added_shown_and_ended(bell, tmp_path):
     done = one.cli("silence", "add", "rule == 'r' && priority != 'critical'", "--for", "1d", "--json")
     assert json.loads(done.stdout)["id"] == "2"
     shown = one.cli("silence", "ls").stdout.splitlines()
-    assert shown[0].split() == ["id", "state", "until", "left", "matched", "by", "comment", "when"]
+    assert shown[0].split() == ["id", "state", "until", "left", "matched", "failed", "by", "comment", "when"]
     assert "holds" in shown[1] and "data import" in shown[1] and "author == 'importer'" in shown[1]
     assert f"uid {os.getuid()}" in shown[1]
     held = silences(one)

@@ -405,12 +405,17 @@ static void a_process_that_starts_has_the_people_of_before(void **state)
     assert_int_equal(f.faults.count, 0);
     assert_int_equal(count_people(f.d), 1);
     assert_non_null(find(&f, "c"));
+    directory_forget(f.slice);
+    assert_int_equal(stat(f.kept, &st), -1);
+    directory_forget(f.slice);
+    start(&f, good_people);
+    directory_keep(f.d);
     /* A file that is gone is a fault like others. */
     unlink(f.path);
     directory_free(&f.d);
     f.d = directory_new(f.slice, &f.faults);
     assert_int_equal(f.faults.count, 0);
-    assert_non_null(find(&f, "c"));
+    assert_non_null(find(&f, "nobody"));
     end(&f);
 }
 
