@@ -70,10 +70,11 @@ static void on_events(struct session *s, struct msg_fields *f)
             continue;
         }
         s->bridge->recovered += e.recovered;
-        journal_add(in->journal, &e);
+        int64_t now_ms = store_now_ms(in->store);
+        journal_add(in->journal, &e, now_ms);
         size_t first = b->intake.count;
         members_see(in->members, &e);
-        batch_add_event(b, &e, in->rules, store_identity(in->store), store_now_ms(in->store));
+        batch_add_event(b, &e, in->rules, store_identity(in->store), now_ms);
         batch_keep_event(b, first, packed);
         members_see_off(in->members, &e);
     }

@@ -270,12 +270,12 @@ static void flush_later(void *arg)
     journal_flush(arg);
 }
 
-void journal_add(struct journal *j, const struct event *event)
+void journal_add(struct journal *j, const struct event *event, int64_t now_ms)
 {
     if (!j)
         return;
     size_t before = j->buf.len;
-    if (journal_line_print(event, &j->buf) || j->buf.len - before > EVENT_FRAME_MAX) {
+    if (journal_line_print(event, now_ms, &j->buf) || j->buf.len - before > EVENT_FRAME_MAX) {
         j->buf.len = before;
         j->too_large++;
         return;

@@ -24,8 +24,9 @@ struct journal *journal_new(const struct slice *slice, struct faults *faults);
 void journal_free(struct journal **j);
 /* Whether listeners are to send everything for its sake. */
 bool journal_wants_all(const struct journal *j);
-/* Appends one event (not yet decided; also one that turns out to be known). J may be NULL. */
-void journal_add(struct journal *j, const struct event *event);
+/* Appends one event (not yet decided; also one that turns out to be known), which is about to be decided at
+ * NOW_MS, store time. J may be NULL. */
+void journal_add(struct journal *j, const struct event *event, int64_t now_ms);
 /* Writes what is buffered; at the end of a loop pass or before reading. */
 void journal_flush(struct journal *j);
 void journal_status(const struct journal *j, cJSON *status);

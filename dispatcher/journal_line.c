@@ -9,6 +9,7 @@
 enum { PRINT_DEPTH_MAX = EVENT_DEPTH_MAX + 4 };
 
 static const char received_head[] = "{\"received\":";
+static const char decided_head[] = ",\"decided\":";
 
 /* ---- printing ---- */
 
@@ -178,12 +179,16 @@ static void print_text_member(const char *name, struct msg_str value, struct buf
     print_string(value.data, value.len, false, out);
 }
 
-static void print_header(const struct event *e, struct buf *out)
+static void print_header(const struct event *e, int64_t decided_ms, struct buf *out)
 {
     char key[2 * HASH_ID_BYTES + 1];
     str_hex(e->key.bytes, sizeof e->key.bytes, key);
     buf_adds(out, received_head);
     print_integer(e->received_ms, out);
+    if (decided_ms > 0) {
+        buf_adds(out, decided_head);
+        print_integer(decided_ms, out);
+    }
     buf_adds(out, ",\"timestamp\":");
     print_integer(e->timestamp_ms, out);
     buf_adds(out, e->recovered ? ",\"recovered\":true" : ",\"recovered\":false");
@@ -199,12 +204,12 @@ static void print_header(const struct event *e, struct buf *out)
     print_text_member("author", e->author, out);
 }
 
-int journal_line_print(const struct event *e, struct buf *out)
+int journal_line_print(const struct event *e, int64_t decided_ms, struct buf *out)
 {
     size_t before = out->len;
     bool failed_before = out->failed;
     out->failed = false;
-    print_header(e, out);
+    print_header(e, decided_ms, out);
     buf_adds(out, ",\"data\":");
     if (e->data)
         print_value(e->data, 0, out);
@@ -220,15 +225,25 @@ int journal_line_print(const struct event *e, struct buf *out)
 
 /* ---- parsing ---- */
 
-int64_t journal_line_received(const char *text, size_t len)
+/* The number behind HEAD at *AT, which is moved behind it; -1 if there is none. */
+static int64_t number_behind(const char *head, const char *text, size_t len, size_t *at)
 {
-    size_t at = sizeof received_head - 1;
+    size_t size = strlen(head), i = *at + size;
     int64_t value = 0;
-    if (len < at + 1 || memcmp(text, received_head, at) != 0)
+    if (len < i + 1 || memcmp(text + *at, head, size) != 0)
         return -1;
-    for (; at < len && text[at] >= '0' && text[at] <= '9' && value < INT64_MAX / 100; at++)
-        value = value * 10 + (text[at] - '0');
-    return at < len && text[at] == ',' ? value : -1;
+    for (; i < len && text[i] >= '0' && text[i] <= '9' && value < INT64_MAX / 100; i++)
+        value = value * 10 + (text[i] - '0');
+    *at = i;
+    return i < len && text[i] == ',' ? value : -1;
+}
+
+int64_t journal_line_time(const char *text, size_t len)
+{
+    size_t at = 0;
+    int64_t received_ms = number_behind(received_head, text, len, &at);
+    int64_t decided_ms = received_ms < 0 ? -1 : number_behind(decided_head, text, len, &at);
+    return decided_ms < 0 ? received_ms : decided_ms;
 }
 
 static struct msg_str text_of(const cJSON *json, const char *name)

@@ -162,12 +162,12 @@ static bool is_outside(const struct journal_reader *r, int64_t at_ms)
 static bool take_line(struct journal_reader *r, struct source *s, struct msg_str line, bool whole)
 {
     const char *why = NULL;
-    int64_t received_ms = journal_line_received(line.data, line.len);
-    if (received_ms >= 0 && is_outside(r, received_ms)) {
+    int64_t time_ms = journal_line_time(line.data, line.len);
+    if (time_ms >= 0 && is_outside(r, time_ms)) {
         r->counts.outside++;
         return false;
     }
-    if (r->wanted && received_ms >= 0 && !memmem(line.data, line.len, r->wanted, strlen(r->wanted)))
+    if (r->wanted && time_ms >= 0 && !memmem(line.data, line.len, r->wanted, strlen(r->wanted)))
         return false;
     buf_reset(&s->packed);
     if (journal_line_parse(line.data, line.len, r->bridge, &s->packed, &why) ||
@@ -178,8 +178,8 @@ static bool take_line(struct journal_reader *r, struct source *s, struct msg_str
             note_damage(r, s, why ? why : "malformed");
         return false;
     }
-    s->at_ms = s->event.received_ms;
-    r->counts.captured |= received_ms < 0;
+    s->at_ms = time_ms >= 0 ? time_ms : s->event.received_ms;
+    r->counts.captured |= time_ms < 0;
     if (is_outside(r, s->at_ms)) {
         r->counts.outside++;
         return false;

@@ -88,12 +88,12 @@ static const char *bridge_of(const struct words *w)
 /* ---- event ---- */
 
 /* NULL if it cannot be written as a line. */
-static cJSON *event_line(const struct event *e)
+static cJSON *event_line(const struct event *e, int64_t at_ms)
 {
     struct buf line;
     cJSON *o = NULL;
     buf_init(&line, 8 * (size_t)EVENT_FRAME_MAX);
-    if (journal_line_print(e, &line) == 0) {
+    if (journal_line_print(e, at_ms, &line) == 0) {
         line.data[line.len - 1] = '\0';
         o = cJSON_CreateObject();
         cJSON_AddStringToObject(o, "what", "event");
@@ -135,16 +135,19 @@ static int first_event(const struct words *w, const struct buf *text, const char
     msg_in_init(&in);
     size_t len = text->len;
     const char *at = text->data ? text->data : "";
+    int64_t at_ms = journal_line_time(at, len);
     int rc = journal_line_parse(at, len, bridge_of(w), &packed, why);
     while (rc && len) {
         const char *end = memchr(at, '\n', len);
         size_t line = end ? (size_t)(end - at) : len;
         const char *other;
+        at_ms = journal_line_time(at, line);
         rc = journal_line_parse(at, line, bridge_of(w), &packed, &other);
         at += end ? line + 1 : line;
         len -= end ? line + 1 : line;
     }
-    cJSON *line = rc == 0 && event_unpack(&in, packed.data, packed.len, &e) == 0 ? event_line(&e) : NULL;
+    bool good = rc == 0 && event_unpack(&in, packed.data, packed.len, &e) == 0;
+    cJSON *line = good ? event_line(&e, at_ms) : NULL;
     if (line)
         tool_print(line);
     msg_in_free(&in);
@@ -187,7 +190,7 @@ static int find_event(struct journal_reader *r, const char *id, cJSON **line)
             continue;
         if (!*line) {
             key = e.key;
-            *line = event_line(&e);
+            *line = event_line(&e, at_ms);
         } else if (memcmp(&key, &e.key, sizeof key) != 0) {
             return tool_fail("several events of the journal begin with \"%s\": give more digits", id);
         }
@@ -250,9 +253,10 @@ static void on_outcome(void *arg, const struct engine_outcome *o)
     explain_add_job(x->explanation, engine_rules(x->engine), o->job, x->shown);
 }
 
-static int explain_with(struct explaining *x, const struct event *e)
+static int explain_with(struct explaining *x, const struct event *e, int64_t at_ms)
 {
-    int64_t at_ms = e->received_ms > 0 ? e->received_ms : e->timestamp_ms;
+    if (at_ms <= 0)
+        at_ms = e->received_ms > 0 ? e->received_ms : e->timestamp_ms;
     struct rules *r = engine_rules(x->engine);
     struct rule_counts *counts = explain_keep_counts(r);
     x->explanation = explain_rules(r, e);
@@ -293,7 +297,7 @@ static int explain_event_of(const struct words *w, const struct buf *text)
              event_unpack(&in, packed.data, packed.len, &e))
         code = tool_fail("that is no event: %s", why);
     else
-        code = explain_with(&x, &e);
+        code = explain_with(&x, &e, journal_line_time(text->data, text->len));
     engine_free(&x.engine);
     msg_in_free(&in);
     buf_free(&packed);

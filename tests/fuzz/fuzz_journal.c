@@ -27,14 +27,14 @@ static void print_and_read(const struct event *e)
     buf_init(&again, 0);
     buf_init(&packed, 0);
     msg_in_init(&in);
-    if (journal_line_print(e, &line) == 0) {
-        if (journal_line_received(line.data, line.len) != e->received_ms && e->received_ms >= 0)
+    if (journal_line_print(e, 0, &line) == 0) {
+        if (journal_line_time(line.data, line.len) != e->received_ms && e->received_ms >= 0)
             abort();
         if (journal_line_parse(line.data, line.len, "", &packed, &why) ||
             event_unpack(&in, packed.data, packed.len, &back) ||
             memcmp(&back.key, &e->key, sizeof e->key) != 0 || !same(back.type, e->type) ||
             !same(back.item, e->item) || back.timestamp_ms != e->timestamp_ms ||
-            journal_line_print(&back, &again) || again.len != line.len ||
+            journal_line_print(&back, 0, &again) || again.len != line.len ||
             memcmp(again.data, line.data, line.len) != 0)
             abort();
     }

@@ -1,7 +1,11 @@
 """Replay against the line itself: what the journal of a day leads to is what happened on that day."""
+import contextlib
 import datetime
 import json
 import os
+import signal
+import sqlite3
+import time
 
 import pytest
 
@@ -66,6 +70,8 @@ def agrees(world, *more):
     lines, summary = replayed(world, *more)
     live, then = happened(world), sums(lines)
     assert {k: (then.get(k), live.get(k)) for k in {*then, *live} if then.get(k) != live.get(k)} == {}
+    ended = {state: len(world.jobs(state)) for state in ("dead", "expired", "uncertain", "cancelled")}
+    assert set(ended.values()) == {0}, ended
     sent = sorted((line["to"], line["text"]) for line in lines if line["what"] == "sent")
     assert sent == sorted(("+" + m["number"], m["text"]) for m in world.provider.messages())
     return summary
@@ -75,14 +81,25 @@ def decided(world, rule_name="plain"):
     until("the events to be decided", lambda: sum(world.noise(rule_name).values()) == world.said)
 
 
+def closed(world):
+    """Whether no digest is due."""
+    now_ms = (time.time() + world.clock.offset_s) * 1000
+    with contextlib.closing(sqlite3.connect(f"file:{world.line.dir}/queue.db?mode=ro", uri=True)) as store:
+        due = store.execute("SELECT count(*) FROM digests WHERE frozen OR due_ms <= ?", (now_ms,))
+        return due.fetchone() == (0,)
+
+
 def step(world, at, count):
     """Another time, at which digests that came due meanwhile close, and COUNT events."""
     if at:
         world.clock.set(at)
         world.kill_dispatcher()
+        until("what is due to close", lambda: closed(world))
     for n in range(count):
         world.say(author="alice" if n % 2 else "bob")
     decided(world)
+    # What is on its way while the clock jumps is another matter.
+    world.line.wait_drained(world.one)
 
 
 def test_a_night_in_which_the_clocks_go_back(world):
@@ -97,11 +114,10 @@ def test_a_night_in_which_the_clocks_go_back(world):
     one.cli("silence", "expire", "1")
     step(world, "2026-10-24 20:10", 5)
     step(world, "2026-10-24 21:20", 0)
-    until("what is due before midnight", lambda: {job["rule"] for job in world.jobs("held")} <= {"nights"})
     step(world, "2026-10-25 00:50", 3)
     step(world, "2026-10-25 01:30", 3)
-    step(world, "2026-10-25 05:50", 3)
-    step(world, "2026-10-25 06:05", 3)
+    step(world, "2026-10-25 05:55", 3)
+    step(world, "2026-10-25 06:07", 3)
     # An outage, after which old events come late.
     one.stop()
     world.clock.set("2026-10-25 07:30")
@@ -144,6 +160,68 @@ def test_a_night_in_which_the_clocks_go_forward(world):
     until("the morning", lambda: one.status()["queue"]["held"] == 0)
     assert set(agrees(world)["total"]["not_sent"]) == {"quiet hours", "budget"}
     assert world.noise("nights") == {"rings": 5, "quiet hours": 4}
+
+
+STAFF = (f'recipients "staff" {{ to = {{ "{NUMBER}", "{OTHER}" }} throttle = "5/10min" sms_per_day = 20 '
+         'zone = "Europe/Warsaw" quiet_hours = { "23:00-06:00" } quiet_action = hold quiet_pass = critical }\n')
+BOTH = f'"{NUMBER}", "{OTHER}"'
+KEYED = 'digest = 5m digest_key = "author" digest_message = "{{ count }} of {{ texts[0] }} {{ date(since, \'%H:%M\') }}"'
+MANY = (
+    rule("plain", message="{{ data.publicMeta.n }}") +
+    rule("shadow digest", "mode = shadow digest = 10m") +
+    rule("shadow night", "mode = shadow " + NIGHT) +
+    rule("shadow storm", 'mode = shadow storm = "2/min"') +
+    rule("per rule", 'throttle = "3/5min" throttle_per = rule', to=BOTH) +
+    rule("per person", 'throttle = "4/10min" throttle_per = person', to=BOTH) +
+    rule("same person", 'throttle = "4/10min" throttle_per = person', to=f'"{OTHER}"') +
+    rule("per key", 'throttle = "1/5min" throttle_key = "author"') +
+    rule("text twice", "dedupe = 1h", message="{{ author }}") +
+    rule("keyed", KEYED) +
+    rule("storm", 'storm = "2/min" storm_message = "and {{ count }}"', to=BOTH) +
+    rule("staffed", to="staff") +
+    rule("staff urgent", "priority = critical", to="staff") +
+    rule("staff bulk", "priority = bulk digest = 7m", to="staff") +
+    rule("mixed", 'throttle = "3/h" digest = 5m max_age = 1h dedupe = 1m dedupe_key = "author"') +
+    rule("capped", 'caps = "2/h" rule_caps = "3/h"', to=BOTH) +
+    rule("uncapped", "caps = off") +
+    rule("weekend", 'quiet_hours = { "sat-sun" } quiet_zone = "Asia/Kolkata" quiet_action = drop') +
+    rule("month", 'money_per_month = "0.75" sms_per_month = 5'))
+
+
+def test_every_limit_together(world):
+    one = world.start(MANY, at="2026-03-28 20:30", more=PRICES + STAFF +
+                      'limits { digest_at = 60 warn_at = 50 sms_per_day = 400 }\nzone = "Europe/Warsaw"\n')
+    for at, count in ((None, 7), ("2026-03-28 20:33", 5), ("2026-03-28 20:47", 6), ("2026-03-28 21:50", 4),
+                      ("2026-03-28 22:10", 4), ("2026-03-28 22:58", 0), ("2026-03-29 00:30", 5), ("2026-03-29 00:55", 0),
+                      ("2026-03-29 01:32", 5), ("2026-03-29 03:30", 3), ("2026-03-29 04:05", 0), ("2026-03-29 06:00", 5)):
+        step(world, at, count)
+    for hour in range(7, 14):
+        step(world, f"2026-03-29 {hour:02d}:45", 0)
+    assert one.status()["queue"]["held"] == 0
+    assert set(agrees(world)["total"]["not_sent"]) == {"duplicate", "throttle", "quiet hours", "digest", "storm", "budget",
+                                                       "caps", "shadow"}
+
+
+def test_events_that_waited_for_the_dispatcher(world):
+    one = world.start(rule("plain", 'throttle = "2/min"'), at="2026-11-27 12:00", more=PRICES)
+    step(world, None, 2)
+    dispatcher = one.child("dispatcher")
+    os.kill(dispatcher, signal.SIGSTOP)
+    try:
+        world.say(2)
+        # Frames are read in order: who answers a ping has read what came before it.
+        pongs = sum(socket["pongs"] for socket in world.bridge.state()["sockets"])
+        world.bridge.ping_now()
+        until("the listener to have read them",
+              lambda: sum(socket["pongs"] for socket in world.bridge.state()["sockets"]) > pongs)
+        world.clock.forward(120)
+    finally:
+        os.kill(dispatcher, signal.SIGCONT)
+    decided(world)
+    assert world.noise("plain") == {"rings": 4}
+    agrees(world)
+    lines = [json.loads(text) for text in next((world.line.dir / "journal").iterdir()).read_text().splitlines()[1:]]
+    assert sum(line["decided"] - line["received"] > 60000 for line in lines) == 2
 
 
 def test_people_of_the_directory_and_entries_of_an_inbox(world, tmp_path):

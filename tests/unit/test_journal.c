@@ -69,7 +69,7 @@ static void add(struct journal *j, int number, int64_t received_ms, size_t paddi
                             "\"threadId\":\"t\",\"author\":\"ala\",\"p\":\"%s\"},\"timestamp\":%d}",
                             number, pad, number);
     make_event(&p, frame, received_ms);
-    journal_add(j, &p.e);
+    journal_add(j, &p.e, received_ms);
     free_event(&p);
     free(frame);
     free(pad);
@@ -123,10 +123,10 @@ static void line_keeps_everything(void **state)
     make_event(&a, frame, 23);
     a.e.recovered = true;
     buf_init(&line, 0);
-    assert_int_equal(journal_line_print(&a.e, &line), 0);
+    assert_int_equal(journal_line_print(&a.e, 0, &line), 0);
     assert_int_equal(line.data[line.len - 1], '\n');
     assert_null(memchr(line.data, '\n', line.len - 1));
-    assert_int_equal(journal_line_received(line.data, line.len), 23);
+    assert_int_equal(journal_line_time(line.data, line.len), 23);
     buf_init(&b.buf, 0);
     msg_in_init(&b.in);
     assert_int_equal(journal_line_parse(line.data, line.len, "other", &b.buf, &why), 0);
@@ -141,6 +141,37 @@ static void line_keeps_everything(void **state)
     assert_true(msgpack_object_equal(*a.e.data, *b.e.data));
     free_event(&a);
     free_event(&b);
+    buf_free(&line);
+}
+
+/* Limits count from when the dispatcher got an event, which may have waited for it. */
+static void an_event_counts_from_when_it_was_decided(void **state)
+{
+    (void)state;
+    struct made_event a;
+    struct buf line;
+    int64_t at_ms = 0;
+    struct event e;
+    make_event(
+        &a, "{\"channel\":\"thread\",\"type\":\"threadNewMessage\",\"data\":{\"id\":\"m\"},\"timestamp\":1}",
+        23);
+    buf_init(&line, 0);
+    assert_int_equal(journal_line_print(&a.e, 4000, &line), 0);
+    assert_int_equal(journal_line_time(line.data, line.len), 4000);
+    char *path = xasprintf("%s/decided.jsonl", dir);
+    FILE *f = fopen(path, "we");
+    fwrite(line.data, 1, line.len, f);
+    fclose(f);
+    char why[256];
+    struct journal_reader *r = journal_reader_new("main", 4000, 4001);
+    assert_int_equal(journal_reader_add(r, path, why, sizeof why), 0);
+    assert_true(journal_reader_next(r, &e, &at_ms));
+    assert_int_equal(at_ms, 4000);
+    assert_int_equal(e.received_ms, 23);
+    journal_reader_free(&r);
+    unlink(path);
+    free(path);
+    free_event(&a);
     buf_free(&line);
 }
 
@@ -312,7 +343,7 @@ static void off_writes_nothing(void **state)
     assert_null(open_journal("off", 16 * MIB));
     snprintf(path, sizeof path, "%s/j", dir);
     assert_int_not_equal(access(path, F_OK), 0);
-    journal_add(NULL, NULL);
+    journal_add(NULL, NULL, 0);
     journal_flush(NULL);
     assert_false(journal_wants_all(NULL));
 }
@@ -450,6 +481,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
     static const struct CMUnitTest tests[] = {
         TEST(line_keeps_everything),
+        TEST(an_event_counts_from_when_it_was_decided),
         TEST(what_is_written_reads_back),
         TEST(restart_goes_on_in_the_same_file),
         TEST(torn_end_is_skipped_and_closed),
