@@ -149,7 +149,8 @@ def test_replay_says_what_happened(world, more):  # noqa: F811
         until("no digest to be due", lambda: one.status()["queue"]["queued"] == 0)
     until("no digest to be open", lambda: one.status()["queue"]["held"] == 0, 90)
     world.line.wait_drained(one)
-    rows = [json.loads(text) for text in one.cli("replay", "--since", "2026-10-24T00:00:00Z", "--json", "--texts").stdout.splitlines()]
+    done = one.cli("replay", "--since", "2026-10-24T00:00:00Z", "--json", "--texts", env={**os.environ, **world.clock.env})
+    rows = [json.loads(text) for text in done.stdout.splitlines()]
     sums = rows[-1]["rules"][0]
     assert {"rings": sums["messages"], **sums["not_sent"]} == world.noise()
     assert sorted(row["text"] for row in rows if row["what"] == "sent") == sorted(world.line.texts())
