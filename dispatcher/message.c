@@ -13,13 +13,35 @@
 
 /* ---- loading ---- */
 
-static struct expr_template *compile(const struct slice_block *b, const char *name, const char *text,
-                                     size_t skipped, unsigned line, struct faults *faults)
+/* Names that are never known, so that every message would lack what they stand for. */
+static const struct {
+    size_t first, behind;
+    const char *why;
+} unknown[] = {
+    [MESSAGE_OF_EVENT] = {MESSAGE_SLOT_COUNT, MESSAGE_SLOT_TEXTS + 1, "only digests and summaries have it"},
+    [MESSAGE_OF_SEVERAL] = {0, EXPR_EVENT_SLOTS,
+                            "this stands for several events; it sees count, since, until, texts, rule, lang "
+                            "and zone"},
+};
+
+static void check_names(const struct expr_template *t, enum message_of of, const struct slice_block *b,
+                        const char *name, unsigned line, struct faults *faults)
+{
+    for (size_t i = unknown[of].first; i < unknown[of].behind; i++)
+        if (expr_template_uses_slot(t, i))
+            faults_add(faults, b->file, line, "`%s`: `%s` is not known here: %s", name,
+                       message_env()->variables[i], unknown[of].why);
+}
+
+static struct expr_template *compile(const struct slice_block *b, enum message_of of, const char *name,
+                                     const char *text, size_t skipped, unsigned line, struct faults *faults)
 {
     struct expr_error error;
     const char *body = text + skipped;
     struct expr_template *t = expr_template_compile(body, strlen(body), message_env(), &error);
-    if (!t)
+    if (t)
+        check_names(t, of, b, name, line, faults);
+    else
         rules_fault(faults, b, name, body, line, &error);
     return t;
 }
@@ -37,8 +59,8 @@ static size_t lang_length(const char *entry)
     return len < MESSAGE_LANG_SIZE && entry[len] == ':' && language_is_tag(entry, len) ? len : 0;
 }
 
-static void load_translation(struct message *m, const struct slice_block *b, const struct slice_setting *s,
-                             size_t index, struct faults *faults)
+static void load_translation(struct message *m, enum message_of of, const struct slice_block *b,
+                             const struct slice_setting *s, size_t index, struct faults *faults)
 {
     const char *entry = s->list[index];
     unsigned line = slice_line(s, index);
@@ -56,24 +78,24 @@ static void load_translation(struct message *m, const struct slice_block *b, con
             faults_add(faults, b->file, line, "`%s`: `%s` is there twice", s->name, t->lang);
     size_t skipped = len + 1;
     skipped += strspn(entry + skipped, " \t\r\n");
-    t->text = compile(b, s->name, entry, skipped, line, faults);
+    t->text = compile(b, of, s->name, entry, skipped, line, faults);
     m->personal = true;
     m->count += t->text != NULL;
 }
 
-void message_load(struct message *m, const struct slice_block *b, const char *name, const char *translations,
-                  struct faults *faults)
+void message_load(struct message *m, enum message_of of, const struct slice_block *b, const char *name,
+                  const char *translations, struct faults *faults)
 {
     const struct slice_setting *s = name ? slice_get(b, name) : NULL;
     if (s && s->text)
-        m->plain = compile(b, name, s->text, 0, s->line, faults);
+        m->plain = compile(b, of, name, s->text, 0, s->line, faults);
     m->personal = m->plain && is_personal(m->plain);
     const struct slice_setting *list = slice_get(b, translations);
     if (!list)
         return;
     m->others = xcalloc(list->count + 1, sizeof *m->others);
     for (size_t i = 0; i < list->count; i++)
-        load_translation(m, b, list, i, faults);
+        load_translation(m, of, b, list, i, faults);
 }
 
 void message_add(struct message *m, const char *lang, const char *text)

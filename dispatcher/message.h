@@ -27,10 +27,14 @@ struct message {
     bool personal; /* its text depends on the recipient's language or zone */
 };
 
+/* What a message is of: an event, or a digest or summary of several. Each sees names that the other does not.
+ */
+enum message_of { MESSAGE_OF_EVENT, MESSAGE_OF_SEVERAL };
+
 /* Reads the settings NAME (a text, may be NULL) and TRANSLATIONS (a list of "LANG: text") of B. Errors of
  * expressions are faults with line and caret. */
-void message_load(struct message *m, const struct slice_block *b, const char *name, const char *translations,
-                  struct faults *faults);
+void message_load(struct message *m, enum message_of of, const struct slice_block *b, const char *name,
+                  const char *translations, struct faults *faults);
 /* Adds a text of the program's own in a language. */
 void message_add(struct message *m, const char *lang, const char *text);
 void message_free(struct message *m);

@@ -44,9 +44,9 @@ static void load_messages(struct rule *rule, struct faults *faults)
 {
     const struct slice_block *b = rule->block;
     if (text_of(b, "message", faults))
-        message_load(&rule->message, b, "message", "messages", faults);
-    message_load(&rule->digest_message, b, "digest_message", "digest_messages", faults);
-    message_load(&rule->storm_message, b, "storm_message", "storm_messages", faults);
+        message_load(&rule->message, MESSAGE_OF_EVENT, b, "message", "messages", faults);
+    message_load(&rule->digest_message, MESSAGE_OF_SEVERAL, b, "digest_message", "digest_messages", faults);
+    message_load(&rule->storm_message, MESSAGE_OF_SEVERAL, b, "storm_message", "storm_messages", faults);
     rule->fit.transliterate = slice_flag(b, "transliterate", false);
     rule->fit.max_parts = (size_t)slice_number(b, "max_parts", PARTS_MAX);
 }

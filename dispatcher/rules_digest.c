@@ -55,7 +55,7 @@ void rules_load_summaries(struct rules *r, struct faults *faults)
     const struct slice_block *b = slice_find(r->slice, "summaries", NULL);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (b)
-            message_load(&r->summaries[kinds[i].why], b, NULL, kinds[i].setting, faults);
+            message_load(&r->summaries[kinds[i].why], MESSAGE_OF_SEVERAL, b, NULL, kinds[i].setting, faults);
         for (size_t l = 0; l < OWN_LANGUAGES; l++)
             message_add(&r->own[kinds[i].why], own_languages[l], kinds[i].own[l]);
     }

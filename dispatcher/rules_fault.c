@@ -12,6 +12,8 @@ void rules_fault(struct faults *faults, const struct slice_block *b, const char 
     size_t len = strlen(caret);
     while (len && caret[len - 1] == '\n')
         caret[--len] = '\0';
-    faults_add(faults, b->file, line ? line + error->line - 1 : b->line, "%s \"%s\", %s, column %u: %s\n%s",
-               b->type, b->title, name, error->column, error->message, caret);
+    const char *quote = b->title[0] ? "\"" : "";
+    faults_add(faults, b->file, line ? line + error->line - 1 : b->line, "%s%s%s%s%s, %s, column %u: %s\n%s",
+               b->type, b->title[0] ? " " : "", quote, b->title, quote, name, error->column, error->message,
+               caret);
 }

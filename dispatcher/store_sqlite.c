@@ -94,9 +94,9 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_COUNTER_GET] = "SELECT ends_ms, data FROM counters WHERE key = ?1",
     [SQL_COUNTER_SET] = "INSERT INTO counters VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE SET"
                         " ends_ms = excluded.ends_ms, data = excluded.data",
-    [SQL_DIGEST_OPEN] = "SELECT d.row, d.count, d.since_ms, d.until_ms, d.texts, j.id, d.due_ms"
-                        " FROM digests AS d"
-                        " JOIN jobs AS j ON j.row = d.row WHERE d.key = ?1 AND d.frozen = 0 AND j.state = 2",
+    [SQL_DIGEST_OPEN] =
+        "SELECT d.row, d.count, d.since_ms, d.until_ms, d.texts, j.id, d.due_ms FROM digests AS d"
+        " JOIN jobs AS j ON j.row = d.row WHERE d.key = ?1 AND d.frozen = 0 AND j.state = 2",
     [SQL_DIGEST_STALE] = "DELETE FROM digests WHERE key = ?1 AND frozen = 0",
     [SQL_DIGEST_ADD] = "INSERT INTO digests VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
                        " ON CONFLICT DO NOTHING",

@@ -135,7 +135,7 @@ static int prepare(void)
 static void on_watchdog(void *arg)
 {
     (void)arg;
-    notify_send("WATCHDOG=1");
+    notify_alive();
     loop_timer_start(master.watchdog, master.watchdog_ms);
 }
 

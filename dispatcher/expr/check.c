@@ -324,6 +324,14 @@ static bool never_equal(expr_types one, expr_types other)
     return one != 0 && other != 0 && one != SET_NULL && other != SET_NULL && (equals_of(one) & other) == 0;
 }
 
+/* As never_equal, for elements or keys: those of several types were mixed by intention, and may be anything.
+ */
+static bool never_among(expr_types one, expr_types elements)
+{
+    expr_types named = elements & ~SET_NULL;
+    return (named & (named - 1)) == 0 && never_equal(one, elements);
+}
+
 static struct check_kind infer_index(struct check *c, const struct node *node)
 {
     char text[2][SET_TEXT_SIZE];
@@ -336,7 +344,7 @@ static struct check_kind infer_index(struct check *c, const struct node *node)
         gives |= from.elements;
     if ((from.types & SET_MAP) != 0)
         gives |= from.values;
-    if (from.types == SET_MAP && never_equal(from.elements, key.types))
+    if (from.types == SET_MAP && never_among(key.types, from.elements))
         refuse(c, node->b, "each key of this map is %s; this is %s", words_for(from.elements, text[0]),
                words_for(key.types, text[1]));
     return kind_of(gives == 0 ? EXPR_ANY : gives);
@@ -370,7 +378,7 @@ static struct check_kind infer_in(struct check *c, const struct node *node)
     struct check_kind element = infer(c, node->a);
     struct check_kind where = infer(c, node->b);
     apply_operator(c, node, (expr_types[]){element.types, where.types});
-    if ((where.types & SET_CONTAINERS) != 0 && never_equal(element.types, where.elements))
+    if ((where.types & SET_CONTAINERS) != 0 && never_among(element.types, where.elements))
         refuse(c, node, "in finds nothing: each element is %s; this is %s%s",
                words_for(where.elements, text[0]), words_for(element.types, text[1]),
                hint_for_pair(element.types, where.elements));

@@ -12,7 +12,11 @@ class Line:
     def __init__(self, directory, tls=None):
         self.dir = directory
         self.bridge = BridgeSim(tls=tls).start()
-        self.provider = SmsapiSim(tls=tls).start()
+        try:
+            self.provider = SmsapiSim(tls=tls).start()
+        except BaseException:
+            self.bridge.stop()
+            raise
         # Ten attempts per number and minute is a limit of its own; tests of it switch it on.
         self.provider.options(attempts_max=0)
         for name, text in (("bridge.secret", self.bridge.key_secret), ("provider.token", self.provider.token)):
@@ -66,9 +70,9 @@ sender {{ {sender} }}
     def texts(self):
         return [m["text"] for m in self.provider.messages()]
 
-    def wait_drained(self, bell, limit_s=60):
+    def wait_drained(self, bell):
         """Until nothing is queued or leased."""
         def drained():
             queue = bell.status().get("queue", {})
             return queue.get("queued") == 0 and queue.get("leased") == 0
-        until("the queue to drain", drained, limit_s)
+        until("the queue to drain", drained)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import BIN, children_of, until
+from conftest import BIN, COMMAND_S, LIMIT_S, children_of, until
 
 ROLES = ("dispatcher", "sender", "listener")
 FAKE = Path(__file__).resolve().parent / "fake_role.py"
@@ -86,8 +86,8 @@ class Master:
             log = log[log.rfind(f"pid={pid}\n"):]
         return text in log
 
-    def wait_log(self, text, limit_s=20):
-        return until(f"the log to say {text!r}", lambda: self.says(text), limit_s)
+    def wait_log(self, text):
+        return until(f"the log to say {text!r}", lambda: self.says(text))
 
     def lives(self, event=None, role=None, since=0):
         """What happened to the children, oldest first."""
@@ -108,7 +108,7 @@ class Master:
 
     def cli(self, *words, code=0, stdin=None):
         done = subprocess.run([self.bin / "bridgebell", words[0], "-c", self.config, *words[1:]], capture_output=True,
-                              text=True, timeout=60, env=self.environment, input=stdin)
+                              text=True, timeout=COMMAND_S, env=self.environment, input=stdin)
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
@@ -126,7 +126,7 @@ class Master:
 
     def connect(self, name="control"):
         s = socket.socket(socket.AF_UNIX)
-        s.settimeout(20)
+        s.settimeout(LIMIT_S)
         s.connect(str(self.runtime / f"{name}.sock"))
         return s
 
@@ -140,7 +140,7 @@ class Master:
     def signal(self, number):
         self.process.send_signal(number)
 
-    def wait_end(self, limit_s=40):
+    def wait_end(self, limit_s=LIMIT_S):
         try:
             return self.process.wait(limit_s)
         except subprocess.TimeoutExpired:
@@ -158,7 +158,7 @@ class Master:
             except ProcessLookupError:
                 pass
         if self.process:
-            self.process.wait(10)
+            self.process.wait(LIMIT_S)
 
 
 def read_line(s):

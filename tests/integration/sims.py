@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 
+LIMIT_S = 60  # for what takes a moment on a machine with nothing else to do
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 
 
@@ -61,9 +62,10 @@ class Sim:
         self.log = open(os.path.join(self.directory.name, "log"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT,
                                         env={**os.environ, **self.environment})
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + LIMIT_S
         while not (os.path.exists(port_file) and os.path.exists(control_file)):
             if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
                 raise RuntimeError(f"{self.binary_name} did not start: {self.output()}")
             time.sleep(0.005)
         with open(port_file, encoding="ascii") as file:
@@ -83,7 +85,7 @@ class Sim:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            status = self.process.wait(20)
+            status = self.process.wait(LIMIT_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             status = self.process.wait()
@@ -133,7 +135,7 @@ class Sim:
     def resume(self):
         return self.control("resume", {})
 
-    def wait_for(self, predicate, timeout=20, what="the expected state"):
+    def wait_for(self, predicate, timeout=LIMIT_S, what="the expected state"):
         """Polls state() until predicate(state) holds and returns that state."""
         deadline = time.monotonic() + timeout
         while True:
@@ -175,7 +177,7 @@ class BridgeSim(Sim):
         if token:
             headers["Authorization"] = "Bearer " + token
         request = urllib.request.Request(self.api_url, data=body, headers=headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
             return json.loads(answer.read())
 
     def login(self, scope=None):
@@ -271,7 +273,7 @@ class BridgeSim(Sim):
         """Lets the ping clock strike now."""
         return self.control("ping", {})
 
-    def wait_subscribed(self, channel="thread", count=1, timeout=20):
+    def wait_subscribed(self, channel="thread", count=1, timeout=LIMIT_S):
         """Waits until so many sockets are subscribed to the channel."""
         return self.wait_for(lambda s: sum(channel in k["channels"] for k in s["sockets"]) >= count, timeout,
                              f"{count} subscribed to {channel}")
@@ -314,7 +316,11 @@ class SmsapiSim(Sim):
     def advance_clock(self, seconds):
         return self.control("clock", {"advance_s": seconds})
 
-    def wait_accepted(self, count, timeout=30):
+    def hold_clock(self):
+        """From now on only advance_clock() lets time pass for limits, registers and messages."""
+        return self.control("clock", {"hold": True})
+
+    def wait_accepted(self, count, timeout=LIMIT_S):
         """Waits until at least so many messages were accepted; returns them all."""
         self.wait_for(lambda s: s["accepted"] >= count, timeout, f"{count} accepted messages")
         return self.messages()

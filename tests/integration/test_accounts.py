@@ -106,7 +106,7 @@ def test_every_message_has_one_outcome_whatever_is_killed(world):  # noqa: F811
     busy.start()
     kill_about(one, world, random.Random(1), busy)
     busy.join()
-    until("all to be decided", lambda: one.status().get("noise") and sum(world.noise("plain").values()) == all_in, 60)
+    until("all to be decided", lambda: one.status().get("noise") and sum(world.noise("plain").values()) == all_in, 180)
     for seconds in (61, 61):
         world.line.wait_drained(one)
         world.clock.forward(seconds)

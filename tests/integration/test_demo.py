@@ -5,17 +5,29 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import BIN, until
+import pytest
+
+from conftest import BIN, LIMIT_S, until
 
 DEMO = Path(__file__).resolve().parents[1] / "sim/demo.py"
 
 
-def start(directory, *words):
-    log = directory / "demo.log"
-    with open(log, "wb") as out:
-        process = subprocess.Popen([sys.executable, "-B", DEMO, BIN, *words], stdout=out, stderr=out,
-                                   env={**os.environ, "TMPDIR": str(directory)}, start_new_session=True)
-    return process, log
+@pytest.fixture
+def start(tmp_path):
+    processes = []
+
+    def run(*words):
+        log = tmp_path / "demo.log"
+        with open(log, "wb") as out:
+            processes.append(subprocess.Popen([sys.executable, "-B", DEMO, BIN, *words], stdout=out, stderr=out,
+                                              env={**os.environ, "TMPDIR": str(tmp_path)}, start_new_session=True))
+        return processes[-1], log
+
+    yield run
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(LIMIT_S)
 
 
 def left_behind(directory):
@@ -31,18 +43,18 @@ def left_behind(directory):
     return places
 
 
-def test_rings_and_ends_by_itself(tmp_path):
-    process, log = start(tmp_path, "--seconds", "5")
-    assert process.wait(90) == 0, log.read_text()
+def test_rings_and_ends_by_itself(start, tmp_path):
+    process, log = start("--seconds", "5")
+    assert process.wait(LIMIT_S) == 0, log.read_text()
     text = log.read_text()
     assert "ring" in text and " wrote: " in text and "Try in another terminal" in text and "sent" in text
     assert not left_behind(tmp_path)
 
 
-def test_ctrl_c_leaves_nothing(tmp_path):
-    process, log = start(tmp_path)
-    until("a ringing phone", lambda: " wrote: " in log.read_text(), 60)
+def test_ctrl_c_leaves_nothing(start, tmp_path):
+    process, log = start()
+    until("a ringing phone", lambda: " wrote: " in log.read_text())
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(60) == 0, log.read_text()
+    assert process.wait(LIMIT_S) == 0, log.read_text()
     assert not left_behind(tmp_path)
     assert "nothing is left" in log.read_text()

@@ -2,14 +2,14 @@
 import json
 import subprocess
 
-from conftest import BIN
+from conftest import BIN, LIMIT_S
 
 EVENT = {"channel": "thread", "type": "threadNewMessage", "timestamp": 1700000000000,
          "data": {"id": "m1", "threadId": "t1", "contextId": "c1", "author": "ann", "users": ["ann", "bob"]}}
 
 
 def run(*words, stdin=None):
-    return subprocess.run([BIN / "bridgebell", "eval", *words], capture_output=True, text=True, input=stdin, timeout=30)
+    return subprocess.run([BIN / "bridgebell", "eval", *words], capture_output=True, text=True, input=stdin, timeout=LIMIT_S)
 
 
 def value(*words, stdin=None):

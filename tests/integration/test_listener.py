@@ -2,6 +2,7 @@
 import collections
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import children_of, title_of, until
+from conftest import LIMIT_S, QUICK_RESOLVER, children_of, title_of, until
 
 ANY_MESSAGE = "channel == 'thread' && type == 'threadNewMessage'"
 
@@ -25,7 +26,7 @@ def listener_state(one):
     return next((p for p in one.status()["processes"] if p["role"] == "listener"), {})
 
 
-def rings(world, count, limit_s=30):
+def rings(world, count, limit_s=LIMIT_S):
     """Exactly COUNT messages were accepted, each text once."""
     world.provider.wait_accepted(count, limit_s)
     texts = collections.Counter(world.texts())
@@ -33,8 +34,8 @@ def rings(world, count, limit_s=30):
     return set(texts)
 
 
-def says(one, failure, limit_s=20):
-    return one.wait_log(f"failure={failure}", limit_s)
+def says(one, failure):
+    return one.wait_log(f"failure={failure}")
 
 
 def connected(one):
@@ -73,7 +74,7 @@ def test_an_answer_of_another_form_is_no_success(line, bell, answer):
 def test_garbage_and_silence_for_answers(line, bell):
     world = line()
     world.bridge.faults(answer_garbage_count=1)
-    one = bell(world.config(bridge="request_timeout = 500ms")).start()
+    one = bell(world.config(bridge="request_timeout = 3s")).start()
     says(one, "odd_answer")
     world.subscribed()
     world.bridge.faults(answer_none_count=1)
@@ -124,12 +125,18 @@ def test_no_tight_loop_while_the_bridge_refuses(line, bell):
     one = bell(world.config(bridge="reconnect_min = 100ms").replace("reconnect_min = 50ms\n", "")
                .replace("reconnect_max = 1s", "reconnect_max = 2s")).start()
     connected(one)
-    tries_before = one.log_text().count("connecting again")
-    world.bridge.restart(ms=3000)
+
+    def pauses_ms():
+        return [int(ms) for ms in re.findall(r'msg="connecting again" in_ms=(\d+)', one.log_text())]
+    began = time.monotonic()
+    world.bridge.refuse()
+    world.bridge.drop()
+    pauses = until("six tries", lambda: len(pauses_ms()) >= 6 and pauses_ms())
+    assert (time.monotonic() - began) * 1000 >= sum(pauses[:5]), "and not only said"
+    assert all(pause >= min(100 << n, 2000) // 2 for n, pause in enumerate(pauses)), pauses
     says(one, "connection_refused")
+    world.bridge.resume()
     until("another subscription", lambda: stats(one).get("connects_total", 0) >= 2)
-    tries = one.log_text().count("connecting again") - tries_before
-    assert 2 <= tries <= 20
 
 
 def test_a_server_that_takes_us_in_and_throws_us_out_is_not_stormed(line, bell):
@@ -137,13 +144,11 @@ def test_a_server_that_takes_us_in_and_throws_us_out_is_not_stormed(line, bell):
     one = bell(world.config()).start()
     connected(one)
     calls_before = sum(world.bridge.state()["calls"].values())
-    end = time.monotonic() + 3
-    while time.monotonic() < end:
-        world.bridge.drop()
-        time.sleep(0.02)
+    began = time.monotonic()
+    until("three seconds to pass", lambda: world.bridge.drop() is None or time.monotonic() > began + 3)
     calls = sum(world.bridge.state()["calls"].values()) - calls_before
     # The Bridge's own limit is 10 a second after a burst of 100 (PROTOCOL.md section 10).
-    assert calls <= 100 + 30
+    assert calls <= 100 + 10 * (time.monotonic() - began)
 
 
 @pytest.mark.parametrize("status,failure", [(503, "server_error"), (404, "not_found"), (302, "redirected"),
@@ -176,8 +181,8 @@ def test_an_upgrade_that_is_never_answered(line, bell):
 def test_a_name_that_cannot_be_resolved(line, bell):
     world = line()
     config = world.config().replace(world.bridge.api_url, "http://no-such-host.invalid:1/api")
-    one = bell(config).start()
-    says(one, "name_unknown", 30)
+    one = bell(config).start(env=QUICK_RESOLVER)
+    says(one, "name_unknown")
 
 
 # ---- 3: catch-up ----
@@ -271,16 +276,18 @@ def test_a_killed_listener_catches_up(line, bell):
 
 def test_a_listener_that_stood_still_misses_nothing(line, bell):
     world = line()
-    world.bridge.faults(ping_interval_ms=300)
+    world.bridge.faults(ping_interval_ms=3600000)
     one = bell(world.config(bridge="catch_up_overlap = 0ms")).start()
     connected(one)
-    time.sleep(1)   # pings alone move the mark
+    # Pings alone move the mark.
+    first = until("a mark", lambda: one.status()["bridges"][0]["mark_ms"])
+    until("the mark to move", lambda: world.bridge.ping_now() and one.status()["bridges"][0]["mark_ms"] > first)
     pid = one.child("listener")
     os.kill(pid, signal.SIGSTOP)
     try:
         items = []
         until("the Bridge to give up the connection", lambda: items.append(world.bridge.message()) or
-              not world.bridge.state()["sockets"])
+              world.bridge.ping_now() and not world.bridge.state()["sockets"])
         items += [world.bridge.message() for _ in range(5)]
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -431,17 +438,29 @@ def test_a_bridge_that_forgot_everything(line, bell):
 
 # ---- 6: tokens are renewed in time, whatever the clocks say ----
 
-@pytest.mark.parametrize("offset_ms", [0, 7200000, -7200000])
-def test_renewal_by_the_measured_life(line, bell, offset_ms):
-    world = line()
-    world.bridge.faults(access_token_ms=3000, clock_offset_ms=offset_ms)
-    one = bell(world.config()).start()
-    connected(one)
-    until("three renewals", lambda: stats(one).get("refreshes_total", 0) >= 3, 30)
-    assert stats(one)["logins_total"] == 1
-    assert 24879 not in {int(code) for code in world.bridge.state()["refusals"]}
-    item = world.bridge.message()
-    assert rings(world, 1) == {f"New message {item}"}
+def second_bridge(world, name="second"):
+    """WORLD's Bridge as a further block of another world's configuration."""
+    return world.config(rules="").split("provider ")[0].replace('bridge "main"', f'bridge "{name}"')
+
+
+def test_renewal_by_the_measured_life(line, bell):
+    offsets = {"main": 0, "ahead": 7200000, "behind": -7200000}
+    worlds = {name: line() for name in offsets}
+    for name, offset_ms in offsets.items():
+        worlds[name].bridge.faults(access_token_ms=9000, clock_offset_ms=offset_ms)
+    rules = worlds["main"].rule(when=ANY_MESSAGE, message="{{ bridge }} {{ data.id }}")
+    one = bell(worlds["main"].config(rules) + second_bridge(worlds["ahead"], "ahead")
+               + second_bridge(worlds["behind"], "behind")).start()
+
+    def counts():
+        return {b["name"]: b["listeners"][0].get("stats", {}) for b in one.status()["bridges"] if b["listeners"]}
+    until("two renewals of each", lambda: len(counts()) == 3 and
+          all(count.get("refreshes_total", 0) >= 2 for count in counts().values()))
+    assert {count["logins_total"] for count in counts().values()} == {1}
+    for world in worlds.values():
+        assert "24879" not in world.bridge.state()["refusals"]
+    items = {f"{name} {world.bridge.message()}" for name, world in worlds.items()}
+    assert rings(worlds["main"], 3) == items
 
 
 # ---- 7: permanent failures stop with a word to the operator ----
@@ -525,18 +544,21 @@ def test_a_key_disabled_while_events_come(line, bell):
 
 def test_pings_are_answered_while_the_dispatcher_stands_still(line, bell):
     world = line()
-    world.bridge.faults(ping_interval_ms=2000)
+    world.bridge.faults(ping_interval_ms=3600000)
     one = bell(world.config()).start()
     connected(one)
     dispatcher = one.child("dispatcher")
     os.kill(dispatcher, signal.SIGSTOP)
     try:
         world.bridge.flood(200000, match_every=50, keep=True, wait=True)
-        time.sleep(4.5)   # two pings that would each be missed
-        assert len(world.bridge.state()["sockets"]) == 1
+        only = world.bridge.state()["sockets"][0]
+        for pongs in (1, 2):
+            world.bridge.ping_now()
+            world.bridge.wait_for(lambda s, n=only["pongs"] + pongs: s["sockets"][0]["pongs"] == n)
+        assert [k["socket"] for k in world.bridge.state()["sockets"]] == [only["socket"]]
     finally:
         os.kill(dispatcher, signal.SIGCONT)
-    rings(world, 4000, 90)
+    rings(world, 4000, 180)
     assert stats(one)["losses_total"] == 0
 
 
@@ -552,7 +574,7 @@ def test_more_than_memory_holds_goes_to_disk_and_back(line, bell):
         until("a spill file", lambda: list(world.dir.glob("*.spill")))
     finally:
         os.kill(dispatcher, signal.SIGCONT)
-    rings(world, 5000, 120)
+    rings(world, 5000, 180)
     until("the spill files to be gone", lambda: not list(world.dir.glob("*.spill")))
 
 
@@ -568,7 +590,7 @@ def test_what_finds_no_room_is_caught_up(line, bell):
         one.wait_log("no room for more events")
     finally:
         os.kill(dispatcher, signal.SIGCONT)
-    rings(world, 1000, 120)
+    rings(world, 1000, 180)
 
 
 # ---- 9: silence ----
@@ -604,16 +626,15 @@ def test_two_subscribers_during_a_reload_ring_once(line, bell):
     for _ in range(2):
         one.cli("reload")
     until("the bulk to end", lambda: not world.bridge.control("bulk").get("running"))
-    rings(world, 600, 60)
+    rings(world, 600, 180)
     assert len(world.bridge.state()["token_sessions"]) <= 2
 
 
 def test_two_bridges_have_a_listener_each(line, bell):
     world = line()
     second = line()
-    block = second.config(rules="").split("provider ")[0].replace('bridge "main"', 'bridge "second"')
     rules = world.rule(when=ANY_MESSAGE, message="{{ bridge }} {{ data.id }}")
-    one = bell(world.config(rules) + block).start()
+    one = bell(world.config(rules) + second_bridge(second)).start()
     world.subscribed()
     second.subscribed()
     until("both to be subscribed", lambda: all(b["connected"] for b in one.status()["bridges"]))
@@ -699,7 +720,7 @@ def test_tls_with_a_named_authority(line, bell, certificates):
     one = bell(world.config(bridge=more, provider=more)).start()
     connected(one)
     world.bridge.flood(20000, match_every=100, keep=True, wait=True)
-    rings(world, 200, 60)
+    rings(world, 200, 180)
 
 
 def test_tls_that_nobody_vouches_for(line, bell, certificates):

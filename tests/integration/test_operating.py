@@ -3,7 +3,7 @@ import os
 import signal
 import subprocess
 
-from conftest import BIN, children_of, title_of, until
+from conftest import BIN, LIMIT_S, children_of, title_of, until
 from line import NUMBER
 
 LOG_ONLY = """
@@ -80,7 +80,7 @@ def test_reload_under_load_loses_and_repeats_nothing(line, bell):
     world.bridge.bulk(2000, rate=500, share=1, wait=False)
     for _ in range(3):
         one.cli("reload")
-    world.provider.wait_accepted(2000, 60)
+    world.provider.wait_accepted(2000, 180)
     world.wait_drained(one)
     texts = world.texts()
     assert len(texts) == 2000 and len(set(texts)) == 2000
@@ -122,13 +122,13 @@ def test_a_wrong_key_in_a_reload_changes_nothing(line, bell):
 
 def test_graceful_end_finishes_what_is_in_flight(line, bell):
     world = line()
-    one = bell(world.config()).start()
+    one = bell(world.config().replace("request_timeout = 3s", "request_timeout = 60s")).start()
     world.subscribed()
-    world.provider.faults({"what": "delay", "ms": 500})
+    world.provider.faults({"what": "delay", "ms": 3000})
     world.bridge.message()
-    until("a request in flight", lambda: one.status()["queue"]["leased"] == 1)
+    world.provider.wait_for(lambda s: s["in_flight"] == 1)
     one.process.send_signal(signal.SIGQUIT)
-    assert one.process.wait(30) == 0
+    assert one.process.wait(LIMIT_S) == 0
     assert len(world.provider.wait_accepted(1)) == 1
     world.provider.clear_faults()
     one.start()
@@ -146,7 +146,7 @@ def test_killing_the_master_again_and_again(line, bell):
         one.process.kill()
         one.process.wait()
         one.start()
-    world.provider.wait_accepted(600, 90)
+    world.provider.wait_accepted(600, 180)
     world.wait_drained(one)
     texts = world.texts()
     assert len(set(texts)) == 600 and len(texts) == 600
@@ -154,7 +154,7 @@ def test_killing_the_master_again_and_again(line, bell):
 
 def test_roles_started_by_hand_say_what_to_do():
     for role in ("listener", "dispatcher", "sender"):
-        done = subprocess.run([BIN / f"bridgebell-{role}"], capture_output=True, text=True, timeout=20,
+        done = subprocess.run([BIN / f"bridgebell-{role}"], capture_output=True, text=True, timeout=LIMIT_S,
                               stdin=subprocess.DEVNULL)
         assert done.returncode == 2 and "bridgebell run" in done.stderr
 

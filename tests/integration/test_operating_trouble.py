@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import children_of, free_port, title_of, until
+from conftest import LIMIT_S, QUICK_RESOLVER, children_of, free_port, title_of, until
 from line import NUMBER
 from sims import BridgeSim
 
@@ -83,7 +83,7 @@ def test_two_bridges_in_one_configuration(line, bell):
 @pytest.mark.parametrize("path, word", [("/api/", "/api"), ("/other", "/api"), ("/", "/api")])
 def test_a_wrong_path_is_recognised(line, bell, path, word):
     world = line()
-    config = world.config(bridge=f'ws_url = "{world.bridge.ws_url.removesuffix("/api")}{path}" request_timeout = 500ms')
+    config = world.config(bridge=f'ws_url = "{world.bridge.ws_url.removesuffix("/api")}{path}" request_timeout = 2s')
     one = bell(config).start()
     until("the diagnosis", lambda: log_lines(one, "failure=", "step=bind") or log_lines(one, "failure=", "step=connect"))
     told = (log_lines(one, "failure=", "step=bind") + log_lines(one, "failure=", "step=connect"))[0]
@@ -115,7 +115,7 @@ def test_what_stands_in_front_of_the_bridge_fails(line, bell, status):
     until("the diagnosis", lambda: log_lines(one, "failure=", "step=login"))
     told = log_lines(one, "failure=", "step=login")[0]
     assert str(status) in told, told
-    world.bridge.wait_subscribed("thread", timeout=60)
+    world.bridge.wait_subscribed("thread")
     world.bridge.message()
     world.provider.wait_accepted(1)
 
@@ -124,7 +124,7 @@ def test_a_name_that_nobody_knows(line, bell):
     world = line()
     config = world.config().replace(world.bridge.api_url, "http://no-such-host.invalid/api")
     config = config.replace(world.provider.url, "http://no-such-provider.invalid")
-    one = bell(config).start()
+    one = bell(config).start(env=QUICK_RESOLVER)
     until("the diagnosis", lambda: log_lines(one, "failure=name_unknown", "resolve"))
     one.cli("send", "--to", NUMBER, "--message", "x")
     until("the sender's diagnosis", lambda: log_lines(one, "line paused", "no-such-provider.invalid"))
@@ -241,7 +241,7 @@ def test_a_child_without_a_master_leaves_and_a_new_master_comes_up_at_once(line,
     one.process.kill()
     one.process.wait()
     one.start()
-    until("the old children to leave", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children), 30)
+    until("the old children to leave", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children))
     world.subscribed()
     world.bridge.message()
     world.provider.wait_accepted(1)
@@ -256,11 +256,11 @@ def test_a_crashing_child_is_started_with_growing_delay(line, bell, role):
     for _ in range(4):
         fresh = until(f"a new {role}", lambda last=old: next(
             (p["pid"] for p in one.status()["processes"]
-             if p["role"] == role and p["state"] == "running" and p["pid"] not in (0, last)), None), 40)
+             if p["role"] == role and p["state"] == "running" and p["pid"] not in (0, last)), None))
         os.kill(fresh, signal.SIGKILL)
         old = fresh
     until("the last one", lambda: any(p["role"] == role and p["state"] == "running" and p["pid"] not in (0, old)
-                                      for p in one.status()["processes"]), 40)
+                                      for p in one.status()["processes"]))
     delays = [int(text.rsplit("delay_ms=", 1)[1].split()[0]) for text in log_lines(one, "will be started again", f"role={role}")]
     assert len(delays) == 4 and delays == sorted(delays) and delays[-1] > delays[0], delays
     assert any("restarts" in p and p["restarts"] == 4 for p in one.status()["processes"] if p["role"] == role)
@@ -293,9 +293,14 @@ def test_logs_move_away_as_logrotate_does_it(line, bell):
     until("a new file", log.exists)
     everybody = [one.process.pid, *children_of(one.process.pid)]
 
+    def open_file(pid, fd):
+        try:
+            return os.readlink(f"/proc/{pid}/fd/{fd}")
+        except FileNotFoundError:
+            return ""   # closed meanwhile
+
     def moved():
-        names = {os.readlink(f"/proc/{pid}/fd/{fd}") for pid in everybody for fd in os.listdir(f"/proc/{pid}/fd")
-                 if os.path.exists(f"/proc/{pid}/fd/{fd}")}
+        names = {open_file(pid, fd) for pid in everybody for fd in os.listdir(f"/proc/{pid}/fd")}
         return str(log) in names and str(world.dir / "bell.log.1") not in names
     until("everybody to write to the new file", moved)
     world.bridge.message()
@@ -320,7 +325,7 @@ def test_more_and_fewer_senders_by_signal(line, bell):
 
 def test_quit_twice_is_at_once(line, bell):
     world = line()
-    one = bell(world.config(provider="")).start()
+    one = bell(world.config().replace("request_timeout = 3s", "request_timeout = 8s")).start()
     world.subscribed()
     world.provider.faults({"what": "hang"})
     world.bridge.message()
@@ -329,39 +334,28 @@ def test_quit_twice_is_at_once(line, bell):
     one.wait_log("finish what is in flight")
     assert one.process.poll() is None
     one.process.send_signal(signal.SIGQUIT)
-    one.process.wait(20)
+    one.process.wait(LIMIT_S)
     assert not log_lines(one, "msg=job"), "sooner than the request's own time-out could have ended it"
     # What was in flight is known after a start: the same idx is asked again.
     world.provider.clear_faults()
     one.start()
-    until("the job to end", lambda: one.status()["queue"]["sent"] == 1, 60)
+    until("the job to end", lambda: one.status()["queue"]["sent"] == 1)
     assert world.provider.state()["accepted"] == 1
 
 
-def test_the_service_manager_is_told(line, bell, tmp_path):
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    door.bind(str(tmp_path / "notify"))
-    door.settimeout(20)
-    heard = []
-
-    def hear(word):
-        while not any(word in text for text in heard):
-            heard.append(door.recv(4096).decode())
-        found = [i for i, text in enumerate(heard) if word in text][0]
-        del heard[:found + 1]
+def test_the_service_manager_is_told(line, bell, service_manager):
     world = line()
     one = bell(world.config())
-    one.start(env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "600000"})
-    hear("READY=1")
-    hear("WATCHDOG=1")
-    hear("WATCHDOG=1")
+    one.start(env=service_manager.environment)
+    service_manager.hears("READY=1")
+    service_manager.hears("WATCHDOG=1")
+    service_manager.hears("WATCHDOG=1")
     one.cli("reload")
-    hear("RELOADING=1")
-    hear("READY=1")
+    service_manager.hears("RELOADING=1")
+    service_manager.hears("READY=1")
     one.process.send_signal(signal.SIGTERM)
-    hear("STOPPING=1")
-    one.process.wait(20)
-    door.close()
+    service_manager.hears("STOPPING=1")
+    assert one.process.wait(LIMIT_S) == 0
 
 
 def test_include_of_a_directory(line, bell):

@@ -10,6 +10,7 @@ import struct
 import time
 from urllib.parse import urlsplit
 
+LIMIT_S = 60  # for what takes a moment on a machine with nothing else to do
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -42,7 +43,7 @@ class Frame:
 class WebSocket:
     """One connection. `auto_pong` answers pings while something is read; `frames` keeps all that were seen."""
 
-    def __init__(self, url, timeout=10, headers=None, auto_pong=True, cafile=None):
+    def __init__(self, url, timeout=LIMIT_S, headers=None, auto_pong=True, cafile=None):
         parts = urlsplit(url)
         secure = parts.scheme in ("wss", "https")
         port = parts.port or (443 if secure else 80)
@@ -131,12 +132,11 @@ class WebSocket:
     def send_text(self, text):
         self.send_frame(TEXT, text.encode())
 
-    def read_message(self, timeout=None):
+    def read_message(self, timeout=LIMIT_S):
         """The next text or binary message. Raises Ended, or TimeoutError after `timeout` seconds."""
-        end = None if timeout is None else time.monotonic() + timeout
+        end = time.monotonic() + timeout
         while True:
-            if end is not None:
-                self.sock.settimeout(max(end - time.monotonic(), 0.001))
+            self.sock.settimeout(max(end - time.monotonic(), 0.001))
             try:
                 frame = self.read_frame()
             except (socket.timeout, ssl.SSLWantReadError):
@@ -155,7 +155,7 @@ class WebSocket:
                     self.partial = []
                     return message
 
-    def call_text(self, text, timeout=10):
+    def call_text(self, text, timeout=LIMIT_S):
         """Sends a request as it is and returns the text of the next answer; notifications are set aside."""
         self.send_text(text)
         while True:
@@ -165,12 +165,12 @@ class WebSocket:
             else:
                 return message
 
-    def call(self, method, params, timeout=10, **more):
+    def call(self, method, params, timeout=LIMIT_S, **more):
         self.next_id += 1
         request = {"jsonrpc": "2.0", "id": self.next_id, "method": method, "params": params, **more}
         return json.loads(self.call_text(json.dumps(request), timeout))
 
-    def notification(self, timeout=5):
+    def notification(self, timeout=LIMIT_S):
         """The next notification, parsed."""
         text = self.notifications.pop(0) if self.notifications else self.read_message(timeout)
         return json.loads(text)

@@ -29,15 +29,17 @@ def say(kind, text):
     print(f"{time.strftime('%H:%M:%S')}  {paint('36', kind.ljust(8))}{text}", flush=True)
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def held_port():
+    """A socket that never listens, and its port: nobody else is given it, and Bridgebell can listen on it."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", 0))
+    return s, s.getsockname()[1]
 
 
 def post(url, body):
     request = urllib.request.Request(url, data=json.dumps(body).encode())
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=20) as answer:
         return json.loads(answer.read())
 
 
@@ -46,6 +48,8 @@ class Demo:
         self.bin = binaries
         self.dir = directory
         self.programs = []
+        self.holder, self.door = held_port()
+        self.texts = 0  # that must ring
 
     def start(self, name, *command, show=False):
         out = None if show else open(self.dir / f"{name}.log", "ab")
@@ -56,11 +60,19 @@ class Demo:
 
     def port_of(self, name):
         path = self.dir / f"{name}.port"
-        for _ in range(500):
-            if path.exists():
-                return int(path.read_text())
-            time.sleep(0.01)
-        self.fail(f"{name} did not start")
+        if not self.wait_for(path.exists):
+            self.fail(f"{name} did not start")
+        return int(path.read_text())
+
+    def wait_for(self, condition, limit_s=60):
+        """The first true value of condition(), or None after so long or when the last program has ended."""
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end and self.programs[-1][1].poll() is None:
+            value = condition()
+            if value:
+                return value
+            time.sleep(0.02)
+        return None
 
     def fail(self, text):
         for log in self.dir.glob("*.log"):
@@ -97,26 +109,25 @@ rule "demo" {{
 }}
 dispatcher {{ store = "sqlite:{self.dir}/queue.db"  min_free = 1MiB }}
 sender     {{ processes = 2 }}
-metrics    {{ listen = "127.0.0.1:{free_port()}" }}
+metrics    {{ listen = "127.0.0.1:{self.door}" }}
 ''')
 
     def bell(self, *words):
         return subprocess.run([self.bin / "bridgebell", words[0], "-c", self.config, *words[1:]], capture_output=True,
-                              text=True, timeout=20)
+                              text=True, timeout=60)
 
     def status(self):
         done = self.bell("status", "--json")
         return json.loads(done.stdout) if done.returncode == 0 else None
 
     def wait_subscribed(self):
-        for _ in range(1500):
+        def subscribed():
             status = self.status()
-            if status and any(b.get("state") == "subscribed" for b in status.get("bridges", [])):
-                return status
-            if self.programs[-1][1].poll() is not None:
-                self.fail("bridgebell ended at once")
-            time.sleep(0.02)
-        self.fail("bridgebell did not subscribe")
+            return status if status and any(b.get("state") == "subscribed" for b in status.get("bridges", [])) else None
+        status = self.wait_for(subscribed)
+        if not status:
+            self.fail("bridgebell did not subscribe" if self.programs[-1][1].poll() is None else "bridgebell ended at once")
+        return status
 
     def bring_up(self):
         print(paint("1", "Bridgebell demo") + " - a simulated Bridge, a simulated provider, the real thing between them."
@@ -164,6 +175,7 @@ Ctrl-C ends the demo.
                 say("event", f"threadNewMessage by {author}")
                 post(self.bridge + "/_sim/create", {"kind": "message", "threadId": THREAD, "author": author,
                                                     "publicMeta": {"text": text}})
+                self.texts += 1
         except OSError as error:
             say("event", f"the Bridge cannot be reached: {error}")
 
@@ -186,7 +198,8 @@ Ctrl-C ends the demo.
             if turn % 5 == 0:
                 self.queue_line()
             time.sleep(min(1 + random.random(), max(0, end - time.monotonic())))
-        time.sleep(0.5)
+        # What is still on its way rings; what a visitor silenced does not.
+        self.wait_for(lambda: ((self.status() or {}).get("queue") or {}).get("sent", 0) >= self.texts, 10)
         self.queue_line()
 
     def stop(self):

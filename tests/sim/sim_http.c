@@ -523,6 +523,19 @@ void sim_conn_later(struct sim_conn *c, int64_t delay_ms, void (*fn)(struct sim_
 
 /* ---- server ---- */
 
+/* A socket that only has the address: a port that was given away during an outage would not come back. */
+static bool server_hold(struct sim_server *s)
+{
+    int on = 1;
+    s->holder = socket(s->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (s->holder < 0) {
+        return false;
+    }
+    setsockopt(s->holder, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    return bind(s->holder, (struct sockaddr *)&s->address, s->address_length) == 0 &&
+           getsockname(s->holder, (struct sockaddr *)&s->address, &s->address_length) == 0;
+}
+
 static bool server_listen(struct sim_server *s)
 {
     s->listener = evconnlistener_new_bind(s->base, on_accept, s,
@@ -573,6 +586,7 @@ struct sim_server *sim_server_new(struct event_base *base, const struct sim_serv
     struct sim_server *s = sim_alloc(sizeof(*s));
     s->base = base;
     s->o = *o;
+    s->holder = -1;
     if (!parse_address(s, o->listen)) {
         fprintf(stderr, "not an ADDRESS:PORT: %s\n", o->listen);
         goto failed;
@@ -584,15 +598,15 @@ struct sim_server *sim_server_new(struct event_base *base, const struct sim_serv
             goto failed;
         }
     }
-    if (!server_listen(s)) {
+    if (!server_hold(s) || !server_listen(s)) {
         fprintf(stderr, "cannot listen on %s: %s\n", o->listen, strerror(errno));
         goto failed;
     }
-    /* The port that was given must be found again after an outage. */
-    s->address_length = sizeof(s->address);
-    getsockname(evconnlistener_get_fd(s->listener), (struct sockaddr *)&s->address, &s->address_length);
     return s;
 failed:
+    if (s->holder >= 0) {
+        close(s->holder);
+    }
     SSL_CTX_free(s->tls);
     free(s);
     return NULL;
@@ -617,6 +631,7 @@ void sim_server_free(struct sim_server *s)
     if (s->resume != NULL) {
         event_free(s->resume);
     }
+    close(s->holder);
     SSL_CTX_free(s->tls);
     free(s);
 }

@@ -14,6 +14,7 @@
 struct sim_server {
     struct event_base *base;
     struct sim_server_options o;
+    int holder; /* holds the port while nothing listens */
     struct evconnlistener *listener;
     struct sockaddr_storage address;
     socklen_t address_length;

@@ -147,6 +147,10 @@ struct sms {
     uint64_t chance;
     int64_t close_on_connect;
     int64_t clock_ahead_ms;
+    struct event *beat;
+    uint64_t beats_ns[3]; /* the last ones, the newest first */
+    int64_t held_ms;      /* where the clocks stand still; 0: they go */
+    uint64_t held_ns;
 
     struct sms_message *messages;
     size_t message_count, message_cap;
@@ -184,6 +188,8 @@ struct sms {
 };
 
 int64_t sms_now_ms(const struct sms *s);
+/* The time of limits per second, in nanoseconds. */
+uint64_t sms_limits_ns(const struct sms *s);
 
 /* ---- sms_params.c ---- */
 
@@ -230,7 +236,8 @@ void sms_refuse(struct sms *s, const struct sms_params *p, int code, struct sms_
 
 struct window;
 /* Counts one more at now and answers how many there were in the second up to now. */
-uint64_t sms_window_add(struct window **w, uint64_t now_ns);
+/* One more that came at AT_NS; how many did in the second before NOW_NS, not before AT_NS. */
+uint64_t sms_window_add(struct window **w, uint64_t at_ns, uint64_t now_ns);
 uint64_t sms_window_count(struct window **w, uint64_t now_ns);
 struct window **sms_window_of(struct sms *s, const char *address);
 /* Notes an attempt; false if there are too many. */

@@ -252,6 +252,10 @@ static void post_forget(struct sms *s, struct sim_conn *c, const cJSON *o)
 static void post_clock(struct sms *s, struct sim_conn *c, const cJSON *o)
 {
     const cJSON *by = cJSON_GetObjectItemCaseSensitive(o, "advance_s");
+    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(o, "hold"))) {
+        s->held_ms = sim_wall_ms();
+        s->held_ns = sim_mono_ns();
+    }
     s->clock_ahead_ms += cJSON_IsNumber(by) ? (int64_t)(by->valuedouble * 1000) : 0;
     sim_server_set_clock(s->server, s->clock_ahead_ms);
     answer_ok(c);

@@ -120,14 +120,14 @@ static void process(struct sim_conn *c)
 static int over_limits(struct sms *s, struct sim_conn *c)
 {
     struct window **of_address = sms_window_of(s, sim_conn_peer(c));
-    uint64_t now_ns = sim_mono_ns();
+    uint64_t now_ns = sms_limits_ns(s);
     if (s->opt.parallel_max > 0 && s->in_flight > s->opt.parallel_max) {
         return 202;
     }
     if (s->opt.rate_per_s > 0 && sms_window_count(of_address, now_ns) >= (uint64_t)s->opt.rate_per_s) {
         return (int)s->opt.rate_answer;
     }
-    sms_window_add(of_address, now_ns);
+    sms_window_add(of_address, now_ns, now_ns);
     return 0;
 }
 
@@ -151,10 +151,20 @@ static void refuse_for_limit(struct sms *s, struct sim_conn *c, int code)
     send_reply(c);
 }
 
+/* The loop has passed its descriptors between two beats: what came before the oldest one that is kept, a new
+ * connection with its request for all that, would have been read before now. */
+static uint64_t earliest_ns(const struct sms *s, uint64_t now_ns)
+{
+    return s->held_ns == 0 && s->beats_ns[2] != 0 ? s->beats_ns[2] + (now_ns - sim_mono_ns()) : now_ns;
+}
+
+/* A simulator that got no processor for a while reads several requests at once that came one after another.
+ * Those count as of one second that certainly were. */
 static void count_request(struct sms *s)
 {
     s->requests++;
-    uint64_t recent = sms_window_add(&s->all_requests, sim_mono_ns());
+    uint64_t now_ns = sms_limits_ns(s);
+    uint64_t recent = sms_window_add(&s->all_requests, earliest_ns(s, now_ns), now_ns);
     s->window_max = recent > s->window_max ? recent : s->window_max;
 }
 

@@ -9,7 +9,12 @@ enum { ATTEMPTS_KEPT_MAX = 4096, DOUBLES_LISTED = 1000 };
 
 int64_t sms_now_ms(const struct sms *s)
 {
-    return sim_wall_ms() + s->clock_ahead_ms;
+    return (s->held_ms != 0 ? s->held_ms : sim_wall_ms()) + s->clock_ahead_ms;
+}
+
+uint64_t sms_limits_ns(const struct sms *s)
+{
+    return (s->held_ns != 0 ? s->held_ns : sim_mono_ns()) + (uint64_t)s->clock_ahead_ms * 1000000u;
 }
 
 /* ---- how many in any second ---- */
@@ -41,7 +46,7 @@ uint64_t sms_window_count(struct window **slot, uint64_t now_ns)
     return w->count;
 }
 
-uint64_t sms_window_add(struct window **slot, uint64_t now_ns)
+uint64_t sms_window_add(struct window **slot, uint64_t at_ns, uint64_t now_ns)
 {
     struct window *w = window_use(slot);
     sms_window_count(slot, now_ns);
@@ -55,7 +60,7 @@ uint64_t sms_window_add(struct window **slot, uint64_t now_ns)
         w->cap *= 2;
         w->first = 0;
     }
-    w->at[(w->first + w->count) & (w->cap - 1)] = now_ns;
+    w->at[(w->first + w->count) & (w->cap - 1)] = at_ns;
     w->count++;
     return w->count;
 }
@@ -216,7 +221,7 @@ struct sms_message *sms_accept(struct sms *s, const struct sms_recipient *to, co
     sim_set(&m->text, to->text);
     sim_set(&m->from, from);
     m->parts = to->parts;
-    uint64_t now = sms_window_add(&s->all_messages, m->ns);
+    uint64_t now = sms_window_add(&s->all_messages, m->ns, m->ns);
     s->window_messages_max = now > s->window_messages_max ? now : s->window_messages_max;
     count_doubles(s, to);
     return m;

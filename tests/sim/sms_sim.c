@@ -56,8 +56,28 @@ static void sms_free(struct sms *s)
     sms_options_apply(s, empty);
     cJSON_Delete(empty);
     free(s->token);
+    if (s->beat != NULL) {
+        event_free(s->beat);
+    }
     event_base_loop(s->base, EVLOOP_NONBLOCK); /* connections are freed at the end of the pass */
     event_base_free(s->base);
+}
+
+static void on_beat(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct sms *s = arg;
+    s->beats_ns[2] = s->beats_ns[1];
+    s->beats_ns[1] = s->beats_ns[0];
+    s->beats_ns[0] = sim_mono_ns();
+}
+
+static void start_beats(struct sms *s)
+{
+    static const struct timeval every = {.tv_usec = 5000};
+    s->beat = event_new(s->base, -1, EV_PERSIST, on_beat, s);
+    event_add(s->beat, &every);
 }
 
 int main(int argc, char **argv)
@@ -79,6 +99,9 @@ int main(int argc, char **argv)
     int status = 1;
     if (load_config(&s, a.config) && load_token(&s, a.token_file) &&
         sim_main_listen(s.base, "smsapi-sim", &a, &o, &s.server, &s.control)) {
+        if (!s.fast) {
+            start_beats(&s);
+        }
         sim_main_run(s.base);
         status = 0;
     }

@@ -5,7 +5,7 @@
 #include "core/clock.h"
 #include "dispatcher/digests.h"
 
-enum { WAIT_MS = 20000, STEP_MS = 20 };
+enum { WAIT_MS = 60000, STEP_MS = 20 };
 
 static struct fixture f;
 static struct rules *rules;

@@ -63,9 +63,14 @@ static void end(struct fixture *f)
     directory_free(&f->d);
     faults_free(&f->faults);
     slice_free(&f->slice);
-    unlink(f->path);
+    static const char *const beside[] = {"", "-wal", "-shm"};
+    for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++) {
+        char *path = xasprintf("%s%s", f->path, beside[i]);
+        unlink(path);
+        free(path);
+    }
     unlink(f->kept);
-    rmdir(f->dir);
+    assert_int_equal(rmdir(f->dir), 0);
 }
 
 /* As the status says. */

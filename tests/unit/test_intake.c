@@ -7,7 +7,7 @@
 
 #include "dispatcher/intake.h"
 
-enum { GIVE_UP_MS = 10000 };
+enum { GIVE_UP_MS = 60000 };
 
 static struct fixture f;
 static struct queue *queue;

@@ -15,7 +15,7 @@
 #include "core/loop.h"
 #include "proto/link.h"
 
-enum { FLOOD = 60000, LIMIT_MS = 20000 };
+enum { FLOOD = 60000, LIMIT_MS = 60000 };
 
 static char endpoint[128];
 static bool timed_out;

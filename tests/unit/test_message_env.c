@@ -188,6 +188,7 @@ static void test_date(void **state)
         {"{{ date(time, '%a %A %e %b %B') }}", "fr", "UTC", "dim dimanche 29 mars mars"},
         {"{{ date(time, '%a %A %e %b %B') }}", "es", "UTC", "dom domingo 29 mar marzo"},
         {"{{ date(time, '%a %A %e %b %B') }}", "uk", "UTC", "нд неділя 29 бер березня"},
+        {"{{ date(time, '%a %A %e. %b %B') }}", "nb", "UTC", "søn søndag 29. mars mars"},
         {"{{ date(time, '%A') }}", "no", "UTC", "søndag"},
         {"{{ date(time, '%A') }}", "tlh", "UTC", "Sunday"},
     };

@@ -324,6 +324,32 @@ static void the_words_of_summaries_can_be_given(void **state)
     assert_string_equal(summary(WHY_STORM, "only polish", "fr", 7), "7 more");
 }
 
+static void names_that_are_never_known_are_refused(void **state)
+{
+    (void)state;
+    struct faults faults = {0};
+    struct slice_block *b = slice_add_block(f.slice, "summaries", "", "test.conf", 1);
+    add_texts(b, "storm", "de: {{ data.x }}", "en: {{ cuont }}");
+    b = add_rule("r");
+    add(b, "digest_message", "{{ count }} by {{ author ?? 'somebody' }}");
+    add_texts(b, "storm_messages", "pl: {{ texts[0] }} {{ rule }} {{ lang }} {{ zone }}", "de: {{ item }}");
+    b = slice_add_block(f.slice, "rule", "s", "test.conf", 9);
+    struct slice_setting *to = slice_add_setting(b, "to", SLICE_LIST, 9);
+    to->list = xcalloc(1, sizeof *to->list);
+    to->list[to->count++] = xstrdup("+48500500500");
+    add(b, "when", "true");
+    add(b, "message", "{{ count }} {{ author }} {{ rule }}");
+    assert_null(rules_new(f.slice, &faults));
+    static const char *const expected[] = {
+        "`storm`: `data` is not known here: this stands for several",
+        "summaries, storm, column 4: unknown name 'cuont'", "`digest_message`: `author` is not known here",
+        "`storm_messages`: `item` is not known here", "`message`: `count` is not known here: only digests"};
+    assert_int_equal(faults.count, sizeof expected / sizeof expected[0]);
+    for (size_t i = 0; i < faults.count; i++)
+        assert_non_null(strstr(faults.list[i].text, expected[i]));
+    faults_free(&faults);
+}
+
 /* ---- digests and other settings than they were opened by ---- */
 
 static void the_provider_is_the_one_of_now(void **state)
@@ -383,6 +409,7 @@ int main(void)
         TEST(summaries_are_in_the_language_of_the_person),
         TEST(what_nobody_says_in_a_language_is_said_in_that_of_the_installation),
         TEST(the_words_of_summaries_can_be_given),
+        TEST(names_that_are_never_known_are_refused),
         TEST(the_provider_is_the_one_of_now),
         TEST(what_quiet_hours_of_a_rule_that_is_gone_hold_waits_for_their_end),
         TEST(names_of_budgets_are_cut_between_letters),

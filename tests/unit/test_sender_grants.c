@@ -17,7 +17,7 @@
 #include "core/loop.h"
 #include "sender/grants.h"
 
-enum { SLOTS = 2, HELD_MAX = 64, RESULTS_MAX = 256, GIVE_UP_MS = 10000 };
+enum { SLOTS = 2, HELD_MAX = 64, RESULTS_MAX = 256, GIVE_UP_MS = 60000 };
 
 /* ---- the provider ---- */
 
