@@ -9,6 +9,7 @@
 #include "dispatcher/expr/expr.h"
 #include "dispatcher/expr/text.h"
 #include "dispatcher/rules.h"
+#include "dispatcher/text/message_env.h"
 #include "dispatcher/tool_parts.h"
 #include "proto/event.h"
 
@@ -120,6 +121,27 @@ static int print_value(const char *source, struct expr_value value, struct expr_
     return fflush(stdout) == 0 ? TOOL_FINE : TOOL_FAILED;
 }
 
+/* Whether a template of a message could hold it. */
+static bool is_for_messages(const char *source)
+{
+    struct expr_error error;
+    struct expr *for_event = expr_compile(source, strlen(source), expr_event_env(), &error);
+    struct expr *for_message = expr_compile(source, strlen(source), message_env(), &error);
+    bool is = !for_event && for_message;
+    expr_free(&for_event);
+    expr_free(&for_message);
+    return is;
+}
+
+static void print_hints(const char *source, bool lacks_event)
+{
+    if (lacks_event)
+        fputs("hint: the expression speaks of an event: give one with --event FILE\n", stderr);
+    if (is_for_messages(source))
+        fputs("hint: this can stand in a message only: \"bridgebell explain\" shows what a message becomes\n",
+              stderr);
+}
+
 static int evaluate(const char *source, const struct tool_event *event)
 {
     struct expr_env env = *expr_event_env();
@@ -129,6 +151,7 @@ static int evaluate(const char *source, const struct tool_event *event)
     struct expr *expr = expr_compile(source, strlen(source), &env, &error);
     if (!expr) {
         print_compile_error(source, &error);
+        print_hints(source, false);
         return TOOL_FAILED;
     }
     bool lacks_event = false;
@@ -138,8 +161,8 @@ static int evaluate(const char *source, const struct tool_event *event)
     const struct expr_activation activation = {.values = event ? event->values : NULL,
                                                .value_count = event ? EXPR_EVENT_SLOTS : 0};
     int rc = print_value(source, expr_eval(expr, &activation, arena), arena);
-    if (rc && lacks_event)
-        fputs("hint: the expression speaks of an event: give one with --event FILE\n", stderr);
+    if (rc)
+        print_hints(source, lacks_event);
     expr_arena_free(&arena);
     expr_free(&expr);
     return rc;

@@ -51,6 +51,10 @@ def test_errors_point_at_the_place():
     assert error("channel == 'thread'").splitlines()[-1] == (
         "hint: the expression speaks of an event: give one with --event FILE")
     assert value("true || tipe == 'a'") is True
+    for_messages = "hint: this can stand in a message only: \"bridgebell explain\" shows what a message becomes"
+    assert error("plural(2, 'day', 'days')").splitlines()[-1] == for_messages
+    assert error("count > 2").splitlines()[-1] == for_messages
+    assert "hint" not in error("plurals(2)")
 
 
 def test_events_from_a_file_and_from_standard_input(tmp_path):
