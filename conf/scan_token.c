@@ -24,13 +24,17 @@ static bool is_number_like(const char *s, size_t len)
     return digits >= 7;
 }
 
+static bool is_private(enum conf_kind kind)
+{
+    return kind == CONF_SECRET || kind == CONF_TEMPLATE || kind == CONF_TEMPLATES;
+}
+
 struct shown scan_shown(const struct scanner *sc, const struct token *t)
 {
     struct shown out;
     const char *s = sc->s->text + t->start;
     size_t len = t->end - t->start;
-    if (sc->in_value &&
-        (!sc->directive || sc->directive->kind == CONF_SECRET || sc->directive->kind == CONF_TEMPLATE)) {
+    if (sc->in_value && (!sc->directive || is_private(sc->directive->kind))) {
         strcpy(out.text, "…");
         return out;
     }

@@ -83,20 +83,24 @@ static bool has_room(struct intake *in, const struct batch *b)
     return (in->with_store == 0 || in->weight + weight_of(b) <= most) && !is_held(in, b);
 }
 
-/* Submits what waits, of each session in its order, as far as there is room. */
+/* The first of the session that waits for its turn; NULL if none does. */
+static struct batch *next_waiting(const struct session *s)
+{
+    struct batch *b = s->first;
+    while (b && b->state != BATCH_WAITING)
+        b = b->next;
+    return b;
+}
+
+/* Submits what waits, of each session in its order, as far as there is room. What is submitted may have
+ * nothing to commit and go at once, with finished batches behind it. */
 static void submit_waiting(struct intake *in)
 {
     if (in->draining)
         return;
     for (struct session *s = in->sessions; s; s = s->next)
-        for (struct batch *b = s->first, *next; b; b = next) {
-            next = b->next;
-            if (b->state != BATCH_WAITING)
-                continue;
-            if (!has_room(in, b))
-                break;
+        for (struct batch *b; (b = next_waiting(s)) && has_room(in, b);)
             submit(in, b);
-        }
 }
 
 static void look_again(void *arg)
@@ -238,18 +242,9 @@ static void try_again(void *arg)
     submit_waiting(in);
 }
 
-/* True if a batch of the session waits for its turn. */
-static bool waits(const struct session *s)
-{
-    for (const struct batch *b = s->first; b; b = b->next)
-        if (b->state == BATCH_WAITING)
-            return true;
-    return false;
-}
-
 void intake_commit(struct session *s, struct batch *b)
 {
-    bool behind = waits(s);
+    bool behind = next_waiting(s) != NULL;
     *s->last = b;
     s->last = &b->next;
     /* Behind a batch that waits for the store nothing is submitted, so that the order stays. */

@@ -100,6 +100,8 @@ static void words_for(const struct rules *r, const struct rule *rule, enum store
         if (translate(&r->summaries[why], languages[i], out) || translate(&r->own[why], languages[i], out))
             return;
     }
+    /* No digest is opened for a reason that has no words, but damage on disk may make it one. */
+    translate(&r->own[WHY_DIGEST], "en", out);
 }
 
 /* ---- closing ---- */

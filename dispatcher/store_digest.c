@@ -357,9 +357,25 @@ static bool find_digest(struct store_db *db, int64_t row, struct standing_digest
     return true;
 }
 
+/* The held job ROW is due by DUE_MS, as its digest is. */
+static void hasten(struct store_db *db, int64_t row, int64_t due_ms, const char *why)
+{
+    struct store_standing s;
+    sqlite3_stmt *st = db_stmt(db, SQL_STANDING_BY_ROW);
+    sqlite3_bind_int64(st, 1, row);
+    if (!db_row(db, st))
+        return;
+    store_row_standing(st, &s);
+    sqlite3_reset(st);
+    if (!s.intact || s.due_ms <= due_ms)
+        return;
+    s.due_ms = due_ms;
+    store_row_step(db, &s, JOB_HELD, why, 0);
+}
+
 /* Adds what D has to the one that is open; false if there is none. That one is due then, if not before. */
 static bool add_to_younger(struct store_db *db, const struct standing_digest *d, int64_t due_ms,
-                           struct hash_id *id)
+                           const char *why, struct hash_id *id)
 {
     sqlite3_stmt *st = db_stmt(db, SQL_DIGEST_OPEN);
     db_bind_id(st, 1, &d->key);
@@ -378,6 +394,7 @@ static bool add_to_younger(struct store_db *db, const struct standing_digest *d,
     sqlite3_bind_int64(st, 6, due_ms);
     db_run(db, st);
     cJSON_free(texts);
+    hasten(db, row, due_ms, why);
     return true;
 }
 
@@ -400,7 +417,7 @@ static void put_off(struct store_db *db, struct store_close *c, struct store_sta
     struct hash_id into;
     const char *why = store_why_names[c->why];
     c->postponed = true;
-    if (!add_to_younger(db, d, due_ms, &into)) {
+    if (!add_to_younger(db, d, due_ms, why, &into)) {
         thaw(db, d, c->job->row, due_ms);
         s->due_ms = due_ms;
         store_row_step(db, s, JOB_HELD, why, 0);

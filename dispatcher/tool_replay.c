@@ -3,11 +3,12 @@
  *
  *     tool replay --slices FD --rules NAME [--against NAME] [--journal NAME] [--store NAME] [--since-ms N]
  *                 [--until-ms N] [--bridge NAME] [--numbers 1] [--texts 1] [--suppressed 1] [--progress 1]
- * [FILE …]
+ *                 [FILE …]
  *
  * The configuration of --journal says where the journal is, that of --store whose silences and opt-outs
- * count. Lines: {"what":"progress"}, {"what":"sent"}, {"what":"merged"}, {"what":"suppressed"}, with
- * --against
+ * count.
+ *
+ * Lines: {"what":"progress"}, {"what":"sent"}, {"what":"merged"}, {"what":"suppressed"}; with --against
  * {"what":"added"}, {"what":"vanished"} and {"what":"changed"} instead; at the end {"what":"summary"}.
  */
 #include <stdio.h>

@@ -194,6 +194,8 @@ static const struct bad values[] = {
      "2: `api_key_secret`: `…`: a value with such characters must be in quotes\n"},
     {WHOLE "rule r { when = a to = \"+48500500500\" message = secret+text }",
      "3: `message`: `…`: a value with such characters must be in quotes\n"},
+    {WHOLE "rule r { when = a to = \"+48500500500\" messages = { pl: secret } }",
+     "3: `…`: expected `,` or `}`\n"},
     {RULE("") "rule s { when = a to = \"48500500500\" message = m }",
      "3: `to`: `********500`: a phone number needs a plus and the country code, as in \"+48500500500\" (or "
      "`default_country` in the block `numbers`)\n"},

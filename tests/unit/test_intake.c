@@ -5,7 +5,7 @@
 
 #include <sodium.h>
 
-#include "dispatcher/intake.h"
+#include "dispatcher/intake_private.h"
 
 enum { GIVE_UP_MS = 60000 };
 
@@ -332,6 +332,27 @@ static void later_events_bring_no_first_mark(void **state)
     assert_true(store_mark_ms(f.store, "main") < 1700000000000);
 }
 
+/* A batch without events took a mark with it and failed; the one behind it did not. When its turn comes again
+ * there is nothing to commit, so that it goes at once, and the other with it. */
+static void nothing_to_commit_goes_with_what_is_done_behind_it(void **state)
+{
+    (void)state;
+    struct session *s = intake->sessions;
+    for (uint64_t seq = 1; seq <= 2; seq++) {
+        struct batch *b = batch_new(intake, s, s->bridge, seq, -1, "main");
+        batch_close(b);
+        b->state = seq == 1 ? BATCH_WAITING : BATCH_DONE;
+        *s->last = b;
+        s->last = &b->next;
+    }
+    loop_timer_start(intake->again, 0);
+    assert_true(wait_acked(2));
+    assert_null(s->first);
+    const char *frames[] = {MESSAGE("m1")};
+    send_batch(3, -1, frames, 1);
+    assert_true(wait_acked(3));
+}
+
 static bool is_confirmed(void)
 {
     return intake_interest_confirmed(intake);
@@ -362,6 +383,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_first_batch_brings_its_own_mark, setup, teardown),
         cmocka_unit_test_setup_teardown(the_first_events_bring_a_mark_if_nobody_has_one, setup, teardown),
         cmocka_unit_test_setup_teardown(later_events_bring_no_first_mark, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_to_commit_goes_with_what_is_done_behind_it, setup, teardown),
         cmocka_unit_test_setup_teardown(interest_is_confirmed_by_its_number, setup, teardown),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

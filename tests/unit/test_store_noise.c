@@ -426,6 +426,8 @@ static void one_that_is_put_off_becomes_one_with_what_was_opened_meanwhile(void 
     while (d = due(), d.count == 0)
         assert_in_range(d.next_due_in_ms, 0, 1);
     assert_int_equal(d.list[0].count, 2);
+    assert_true(d.list[0].job.due_ms <= store_now_ms(f.store));
+    assert_string_equal(d.list[0].job.reason, "digest");
     assert_int_equal(d.list[0].since_ms, 1000);
     assert_int_equal(d.list[0].until_ms, 2000);
     assert_int_equal(d.list[0].texts_count, 2);
