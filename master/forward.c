@@ -79,6 +79,18 @@ static void on_reply(uint64_t id, const char *text, size_t len)
     complete(p, answer);
 }
 
+static cJSON *overdue(const struct pending *p)
+{
+    if (!p->generation)
+        return control_refusal("the dispatcher is not running",
+                               "\"bridgebell status\" shows why and when it is started again");
+    if (p->is_change)
+        return control_refusal("the dispatcher does not answer yet",
+                               "it may still do what was asked; look before you ask again");
+    return control_refusal("the dispatcher does not answer",
+                           "see the log; \"bridgebell status\" shows its state");
+}
+
 static void on_timer(void *arg)
 {
     (void)arg;
@@ -87,11 +99,7 @@ static void on_timer(void *arg)
         next = p->next;
         if (now_ms < p->deadline_ms)
             continue;
-        complete(p, p->generation
-                        ? control_refusal("the dispatcher does not answer",
-                                          "see the log; \"bridgebell status\" shows its state")
-                        : control_refusal("the dispatcher is not running",
-                                          "\"bridgebell status\" shows why and when it is started again"));
+        complete(p, overdue(p));
     }
     if (forward.list)
         loop_timer_start(forward.timer, 50);

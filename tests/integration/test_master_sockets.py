@@ -135,7 +135,9 @@ def test_a_dispatcher_that_says_nothing(master):
     assert status["ok"] and status["missing"] == ["dispatcher"] and "does not answer" in status["missing_reason"]
     assert len(status["processes"]) == 5
     refused = master.ask({"command": "queue-list"}, "status")
-    assert not refused["ok"] and "does not answer" in refused["error"]
+    assert not refused["ok"] and "does not answer" in refused["error"] and "may" not in refused["hint"]
+    refused = master.ask({"command": "pause"})
+    assert not refused["ok"] and "does not answer yet" in refused["error"] and "may still do" in refused["hint"]
     assert "nothing is known of events and queue" in master.cli("status").stdout
     master.order("dispatcher", answer="garbage")
     assert "not well-formed" in master.ask({"command": "queue-list"})["error"]
@@ -182,7 +184,7 @@ def run(master, *words, stdin=None, environment=None):
     (["queue"], 2, "needs more"),
     (["queue", "lst"], 2, "did you mean"),
     (["queue", "show"], 2, "needs the id"),
-    (["queue", "cancel"], 2, "an id, --state or --rule"),
+    (["queue", "cancel"], 2, "an id, --state, --rule or --provider"),
     (["queue", "ls", "--limit", "x"], 2, "--limit is a number"),
     (["send", "--to", "+48500500500"], 2, "needs --to and --message"),
     (["resync", "--since", "yesterday"], 2, "is a duration"),
