@@ -1,6 +1,5 @@
 #include "dispatcher/tool.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,32 +22,14 @@ struct tool_event {
     struct expr_value values[EXPR_EVENT_SLOTS];
 };
 
-static int read_all(const char *path, struct buf *out)
-{
-    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
-    if (!f)
-        return -1;
-    int rc = 0;
-    char piece[16384];
-    for (size_t n; rc == 0 && (n = fread(piece, 1, sizeof piece, f)) > 0;)
-        rc = buf_add(out, piece, n);
-    if (ferror(f))
-        rc = -1;
-    if (f != stdin)
-        fclose(f);
-    return rc;
-}
-
 static int load_event(struct tool_event *t, const char *path, const char *bridge)
 {
     struct buf text;
     struct event e;
     const char *why = NULL;
     buf_init(&text, EVENT_FRAME_MAX);
-    int rc = read_all(path, &text);
-    if (rc)
-        why = text.failed ? "longer than 16 MiB" : strerror(errno);
-    else
+    int rc = tool_read(path, &text, &why);
+    if (rc == 0)
         rc = event_normalise(bridge, text.data ? text.data : "", text.len, 0, 0, &t->packed, &why);
     buf_free(&text);
     if (rc == 0 && event_unpack(&t->in, t->packed.data, t->packed.len, &e) == 0) {

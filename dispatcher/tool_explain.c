@@ -37,7 +37,7 @@
 #include "dispatcher/store_look.h"
 #include "dispatcher/tool_parts.h"
 
-enum { ID_MIN = 6, INPUT_CHUNK = 65536, JOBS_LOOKED_FOR = 2 };
+enum { ID_MIN = 6, JOBS_LOOKED_FOR = 2 };
 
 struct words {
     const char *slices, *rules, *bridge, *id, *numbers, *store;
@@ -110,21 +110,6 @@ static bool has_prefix(const struct hash_id *key, const char *prefix)
     return strncasecmp(hex, prefix, strlen(prefix)) == 0;
 }
 
-static int read_all(const char *path, struct buf *out)
-{
-    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rbe");
-    size_t n = 1;
-    while (f && n > 0) {
-        char *to = buf_reserve(out, INPUT_CHUNK);
-        n = to ? fread(to, 1, INPUT_CHUNK, f) : 0;
-        out->len += n;
-    }
-    bool bad = !f || ferror(f);
-    if (f && f != stdin)
-        fclose(f);
-    return bad ? -1 : 0;
-}
-
 /* Tries all of TEXT as one event, written over several lines or not; then line by line. */
 static int first_event(const struct words *w, const struct buf *text, const char **why)
 {
@@ -163,8 +148,8 @@ static int event_of_file(const struct words *w)
     int code = TOOL_FINE;
     if (w->count != 1)
         code = tool_fail("which event?");
-    else if (read_all(w->files[0], &text))
-        code = tool_fail("%s cannot be read: %s", w->files[0], strerror(errno));
+    else if (tool_read(w->files[0], &text, &why))
+        code = tool_fail("%s cannot be read: %s", w->files[0], why);
     else if (first_event(w, &text, &why))
         code = tool_fail("%s holds no event: %s", w->files[0], why);
     buf_free(&text);
@@ -309,10 +294,11 @@ int tool_explain(int argc, char **argv)
     struct words w = {0};
     struct buf text;
     buf_init(&text, 8 * (size_t)EVENT_FRAME_MAX);
+    const char *why;
     int code = read_words(argc, argv, &w);
     if (code == TOOL_FINE)
-        code =
-            read_all("-", &text) ? tool_fail("standard input cannot be read") : explain_event_of(&w, &text);
+        code = tool_read("-", &text, &why) ? tool_fail("standard input cannot be read: %s", why)
+                                           : explain_event_of(&w, &text);
     free_words(&w);
     buf_free(&text);
     return tool_end(code);

@@ -68,6 +68,20 @@ int tool_slices(const char *fd, struct handovers *out)
     return rc;
 }
 
+int tool_read(const char *path, struct buf *out, const char **why)
+{
+    errno = 0;
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rbe");
+    char piece[16384];
+    for (size_t n; f && !out->failed && (n = fread(piece, 1, sizeof piece, f)) > 0;)
+        buf_add(out, piece, n);
+    bool bad = !f || ferror(f);
+    *why = bad ? strerror(errno) : out->failed ? "it is too long for an event" : NULL;
+    if (f && f != stdin)
+        fclose(f);
+    return *why ? -1 : 0;
+}
+
 /* ---- answers ---- */
 
 void tool_print(cJSON *json)

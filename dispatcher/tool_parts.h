@@ -30,6 +30,9 @@ int tool_options(int argc, char **argv, const struct tool_option *options, char 
 /* A number with a default; exits with a usage error if the text is none. */
 int64_t tool_number(const char *text, int64_t otherwise);
 
+/* Appends the whole of a file, or of standard input if PATH is "-". 0, or -1 with *WHY, words that are valid
+ * until the next call: also if OUT takes no more. */
+int tool_read(const char *path, struct buf *out, const char **why);
 /* The configurations behind the descriptor that FD names. 0, or -1 after saying what is wrong. */
 int tool_slices(const char *fd, struct handovers *out);
 /* Prints one value as a line and frees it. */

@@ -412,7 +412,9 @@ def test_explain_says_what_failed_behind_a_condition(config, tmp_path):
 def test_explain_says_what_is_wrong(config, tmp_path):
     conf = config(MESSAGES)
     (tmp_path / "no").write_text("hello\n")
-    for words, code, said in ((["xyz"], 2, "neither a file nor an id"), ([], 2, "needs more"),
+    (tmp_path / "long").write_text(17 * 1024 * 1024 * "x")
+    for words, code, said in (([tmp_path / "long"], 1, "too long for an event"),
+                              (["xyz"], 2, "neither a file nor an id"), ([], 2, "needs more"),
                               ([tmp_path / "no"], 1, "holds no event"), (["abcdef012345"], 3, "neither a job")):
         done = run("explain", "-c", conf, *words)
         assert done.returncode == code and said in done.stderr, (words, done.stderr)
