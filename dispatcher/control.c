@@ -297,8 +297,8 @@ static void handle_jobs(struct control *c, uint64_t id, const cJSON *request, en
     h->request = cJSON_Duplicate(request, true);
     struct store_filter *f = &h->hand.filter;
     bool good = read_filter(id, h->request, f);
-    if (good && !f->id && !f->rule && !f->states) {
-        control_refuse(id, "which jobs?", "give an id, a rule or a state");
+    if (good && !f->id && !f->rule && !f->provider && !f->states) {
+        control_refuse(id, "which jobs?", "give an id, a rule, a provider or a state");
         good = false;
     }
     if (!good) {
@@ -369,6 +369,15 @@ static void on_resync(struct control *c, uint64_t id, const cJSON *request)
     role_reply(id, o);
 }
 
+/* Nobody sends what waits for a provider that the configuration does not have any more. */
+static void add_unknown_providers(struct control *c, const struct store_waiting *waiting, cJSON *queue)
+{
+    cJSON *list = cJSON_AddArrayToObject(queue, "unknown_providers");
+    for (size_t i = 0; i < waiting->count; i++)
+        if (!queue_has_provider(c->queue, waiting->names[i]))
+            cJSON_AddItemToArray(list, cJSON_CreateString(waiting->names[i]));
+}
+
 static void add_store(struct control *c, cJSON *status)
 {
     struct store_health h;
@@ -379,6 +388,7 @@ static void add_store(struct control *c, cJSON *status)
         cJSON_AddNumberToObject(queue, job_state_names[i], (double)h.jobs[i]);
     int64_t waits = h.oldest_due_ms && h.oldest_due_ms < now_ms ? now_ms - h.oldest_due_ms : 0;
     cJSON_AddNumberToObject(queue, "oldest_due_ms", (double)waits);
+    add_unknown_providers(c, &h.waiting, queue);
     const struct {
         const char *name;
         double value;

@@ -424,6 +424,11 @@ static void release_lane(struct lane *lane, const char *who)
     line_release(&lane->line, who, clock_boot_ms());
 }
 
+bool queue_has_provider(struct queue *q, const char *name)
+{
+    return queue_lane(q, name) != NULL;
+}
+
 int queue_pause(struct queue *q, const char *provider, const char *who)
 {
     return for_lanes(q, provider, who, hold_lane);

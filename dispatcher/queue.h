@@ -55,6 +55,9 @@ struct queue_sender *queue_sender_up(struct queue *q, struct link_server *links,
 void queue_sender_gone(struct queue *q, struct queue_sender *s);
 void queue_sender_message(struct queue *q, struct queue_sender *s, int type, struct msg_fields *fields);
 
+/* Whether a provider of that name is configured. */
+bool queue_has_provider(struct queue *q, const char *name);
+
 /* ---- operator ---- */
 /* Stops or opens a line by hand; survives restarts. PROVIDER NULL: all. -1 if unknown. */
 int queue_pause(struct queue *q, const char *provider, const char *who);

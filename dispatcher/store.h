@@ -418,6 +418,13 @@ struct store_fact {
 struct store;
 
 /* State of the store as a whole, for readiness, status and metrics. Read from the loop. */
+/* Providers that queued jobs wait for: of very many the first, and none whose name is longer. */
+enum { STORE_PROVIDERS_MAX = 16, STORE_PROVIDER_SIZE = 64 };
+struct store_waiting {
+    size_t count;
+    char names[STORE_PROVIDERS_MAX][STORE_PROVIDER_SIZE];
+};
+
 struct store_health {
     bool accepting;      /* intake is open: enough space, last commit succeeded */
     const char *trouble; /* fixed phrase; NULL: none */
@@ -427,6 +434,7 @@ struct store_health {
     uint64_t db_bytes, wal_bytes, free_bytes;
     uint64_t jobs[JOB_STATES];
     int64_t oldest_due_ms;        /* due_ms of the oldest due queued job; 0: none */
+    struct store_waiting waiting; /* looked at when that is */
     uint64_t unread_transactions; /* lost to damage found at open */
     bool was_damaged;
 };

@@ -251,12 +251,20 @@ void store_claim_reset(struct store_unit *unit)
     claim->count = 0;
 }
 
-int64_t store_oldest_due(struct store_db *db)
+static void add_provider(struct store_waiting *w, const char *name)
+{
+    bool known = w->count && strcmp(w->names[w->count - 1], name) == 0;
+    if (!known && w->count < STORE_PROVIDERS_MAX && strlen(name) < sizeof w->names[0])
+        snprintf(w->names[w->count++], sizeof w->names[0], "%s", name);
+}
+
+int64_t store_oldest_due(struct store_db *db, struct store_waiting *waiting)
 {
     /* One step in the index for each provider and priority, not a look at every row. */
     int64_t oldest = 0;
     char *provider = xstrdup("");
     int64_t priority = -1;
+    waiting->count = 0;
     for (;;) {
         sqlite3_stmt *st = db_stmt(db, SQL_OLDEST_AFTER);
         db_bind_text(st, 1, provider);
@@ -269,6 +277,7 @@ int64_t store_oldest_due(struct store_db *db)
         sqlite3_reset(st);
         free(provider);
         provider = next ? next : xstrdup("");
+        add_provider(waiting, provider);
         if (oldest == 0 || due_ms < oldest)
             oldest = due_ms;
     }

@@ -369,7 +369,8 @@ void store_digest_orphans(struct store_db *db);
 void store_digests_reclaim(struct store_db *db);
 
 /* ---- store_claim.c ---- */
-int64_t store_oldest_due(struct store_db *db);
+/* When the oldest due queued job became due (0: none), and which providers any queued job waits for. */
+int64_t store_oldest_due(struct store_db *db, struct store_waiting *waiting);
 
 /* ---- store_attempts.c ---- */
 /* Writes what CHANGES say about numbers, and forgets what is older than they say. */

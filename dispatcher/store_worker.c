@@ -387,10 +387,12 @@ static void look_at_space(struct store *s)
 
 static void look_at_due(struct store *s)
 {
-    int64_t oldest = s->db.counts[JOB_QUEUED] > 0 ? store_oldest_due(&s->db) : 0;
+    struct store_waiting waiting = {.count = 0};
+    int64_t oldest = s->db.counts[JOB_QUEUED] > 0 ? store_oldest_due(&s->db, &waiting) : 0;
     db_clear(&s->db);
     pthread_mutex_lock(&s->lock);
     s->health.oldest_due_ms = oldest;
+    s->health.waiting = waiting;
     pthread_mutex_unlock(&s->lock);
 }
 

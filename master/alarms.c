@@ -125,6 +125,10 @@ static void look_at_queue(struct sink *sink, const cJSON *status)
             raise_alarm(sink, waiting_for_a_person[i].do_next, "%.0f message%s %s", count,
                         count == 1 ? "" : "s", waiting_for_a_person[i].what);
     }
+    const cJSON *name;
+    cJSON_ArrayForEach(name, json_member(queue, "unknown_providers")) if (cJSON_IsString(name))
+        raise_alarm(sink, "give it back, or \"bridgebell queue cancel --provider …\"",
+                    "messages wait for the provider %s, which is not configured", name->valuestring);
 }
 
 static void look_at_rules(struct sink *sink, const cJSON *status)

@@ -106,7 +106,8 @@ static const struct command commands[] = {
      .run = send_command},
     {.name = "queue",
      .summary = "look at jobs and move them by hand",
-     .usage = "ls | show ID | cancel | retry | sent | drop  [ID] [--state S] [--rule R] [--limit N] [--json]",
+     .usage = "ls | show ID | cancel | retry | sent | drop  [ID] [--state S] [--rule R] [--provider P] "
+              "[--limit N] [--json]",
      .details = queue_details,
      .options = queue_options,
      .words_min = 1,

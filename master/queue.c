@@ -16,6 +16,7 @@ const struct option_row queue_options[] = {
     OPTIONS_CLIENT,
     {"state", 's', "STATE", "only jobs in this state (several with commas between)"},
     {"rule", 'r', "RULE", "only jobs of this rule"},
+    {"provider", 'p', "NAME", "only jobs that go by this provider"},
     {"limit", 'n', "N", "ls: at most so many of each state (default 50)"},
     {"json", 'j', NULL, "the answer as it is, one JSON object"},
     {0},
@@ -35,13 +36,15 @@ static int print_json(const cJSON *answer)
 static cJSON *compose(const struct arguments *arguments, const char *command, const char *state)
 {
     cJSON *request = client_request(command);
-    const char *rule = options_get(arguments, "rule"), *limit = options_get(arguments, "limit");
+    static const char *const filters[] = {"rule", "provider"};
+    const char *limit = options_get(arguments, "limit");
     if (arguments->words_count > 1)
         cJSON_AddStringToObject(request, "id", arguments->words[1]);
     if (state)
         cJSON_AddStringToObject(request, "state", state);
-    if (rule)
-        cJSON_AddStringToObject(request, "rule", rule);
+    for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++)
+        if (options_has(arguments, filters[i]))
+            cJSON_AddStringToObject(request, filters[i], options_get(arguments, filters[i]));
     if (limit)
         cJSON_AddNumberToObject(request, "limit", (double)strtol(limit, NULL, 10));
     return request;
@@ -238,7 +241,8 @@ static bool is_limit_good(const struct arguments *arguments)
 static int run_verb(size_t index, const struct arguments *arguments)
 {
     bool has_id = arguments->words_count > 1;
-    bool has_filter = options_has(arguments, "state") || options_has(arguments, "rule");
+    bool has_filter = options_has(arguments, "state") || options_has(arguments, "rule") ||
+                      options_has(arguments, "provider");
     const char *name = verbs[index].name;
     if (!is_limit_good(arguments))
         return command_misuse("--limit is a number, not \"%.40s\"", options_get(arguments, "limit"));
@@ -248,7 +252,7 @@ static int run_verb(size_t index, const struct arguments *arguments)
     if (verbs[index].needs == NEEDS_ID && !has_id)
         return command_misuse("\"queue %s\" needs the id of a job", name);
     if (verbs[index].needs == NEEDS_ID_OR_FILTER && !has_id && !has_filter)
-        return command_misuse("\"queue %s\" needs an id, --state or --rule", name);
+        return command_misuse("\"queue %s\" needs an id, --state, --rule or --provider", name);
     return verbs[index].run(arguments);
 }
 

@@ -63,6 +63,17 @@ def test_pause_and_resume(bell, tmp_path):
     assert number
 
 
+def test_what_waits_for_a_provider_that_was_renamed_is_an_alarm(bell, tmp_path):
+    one = bell(config(tmp_path)).start()
+    one.cli("pause")
+    one.cli("send", "--to", NUMBER, "--message", "left behind")
+    one.config.write_text(one.config.read_text().replace('provider "p"', 'provider "q"'))
+    one.cli("reload")
+    until("the alarm", lambda: "messages wait for the provider p, which is not configured" in one.cli("status").stdout)
+    assert "1 job cancelled" in one.cli("queue", "cancel", "--provider", "p").stdout
+    until("the alarm to end", lambda: one.status()["queue"]["unknown_providers"] == [])
+
+
 def test_cancel(bell, tmp_path):
     one = bell(config(tmp_path)).start()
     one.cli("pause")

@@ -69,6 +69,8 @@ static void each_trouble_is_an_alarm_with_advice(void **state)
          "bridge main is not subscribed: connecting", "log"},
         {"{\"queue\":{\"dead\":2}}", "2 messages refused for good", "queue ls --state dead"},
         {"{\"queue\":{\"uncertain\":1}}", "1 message may or may not", "queue ls --state uncertain"},
+        {"{\"queue\":{\"unknown_providers\":[\"old\",7]}}",
+         "messages wait for the provider old, which is not configured", "queue cancel --provider"},
         {"{\"rules\":[{\"name\":\"r\",\"errors\":3,\"last_error\":\"no such field\"}]}",
          "rule r failed on 3 events: no such field", "guard"},
         {"{\"config\":{\"reload\":{\"ok\":false,\"error\":\"faults\",\"at\":\"now\"}}}",

@@ -912,6 +912,9 @@ static void the_oldest_due_is_known(void **state)
         store_health(f->store, &h);
     }
     assert_int_equal(h.oldest_due_ms, oldest);
+    assert_int_equal(h.waiting.count, 2);
+    assert_string_equal(h.waiting.names[0], "a");
+    assert_string_equal(h.waiting.names[1], "b");
 }
 
 int main(void)
